@@ -1,0 +1,1 @@
+"""A WEBKNOSSOS dataset: its ``datasource-properties.json``, where its arrays lie, and its OME-Zarr metadata."""

@@ -1,0 +1,130 @@
+"""OME-Zarr metadata: what lets other tools open the layers of a dataset.
+
+=============================  ==========================================================
+file                           content
+=============================  ==========================================================
+``zarr.json``                  group, if the dataset has a zarr3 layer
+``.zgroup``                    group, if the dataset has a zarr (v2) layer
+``<layer>/zarr.json``          group with ``attributes.ome`` (OME-Zarr 0.5), zarr3 layers
+``<layer>/.zgroup, .zattrs``   group and ``multiscales`` (OME-Zarr 0.4), zarr layers
+=============================  ==========================================================
+
+Foreign attributes in existing files are kept. Everything here only computes contents; nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wkflow.dataset.location import layer_directory, locate_mag
+from wkflow.dataset.properties import Dataset, Layer, MagEntry
+from wkflow.errors import DatasetError
+
+_AXIS_TYPES: Mapping[str, Mapping[str, str]] = {
+    "c": {"type": "channel"},
+    "t": {"type": "time"},
+    "x": {"type": "space", "unit": "nanometer"},
+    "y": {"type": "space", "unit": "nanometer"},
+    "z": {"type": "space", "unit": "nanometer"},
+}
+
+Existing = Callable[[Path], bytes | None]
+
+
+def ome_files(dataset: Dataset, existing: Existing) -> dict[Path, bytes]:
+    """The metadata files to write for the zarr and zarr3 layers of ``dataset``, by absolute path.
+
+    ``existing`` gives a file's present content, None if there is none. Files that say the right thing already are left
+    out. The arrays have to be in place: a mag without directory is not listed, nor is one outside of the layer's
+    directory; a layer without any mag of its own, or whose directory lies outside of the dataset, gets no file.
+    Raises ``DatasetError`` if a file that would become a group describes an array.
+    """
+    contents: dict[Path, dict[str, Any]] = {}
+    formats = {layer.data_format for layer in dataset.layers}
+    if "zarr3" in formats:
+        contents[dataset.root / "zarr.json"] = _group3(dataset.root / "zarr.json", existing)
+    if "zarr" in formats:
+        contents[dataset.root / ".zgroup"] = {"zarr_format": 2}
+    for layer in dataset.layers:
+        if layer.data_format in ("zarr", "zarr3"):
+            contents |= _layer_files(dataset, layer, existing)
+    return {
+        path: json.dumps(content, indent=4).encode()
+        for path, content in contents.items()
+        if _load(existing(path)) != content
+    }
+
+
+def _layer_files(dataset: Dataset, layer: Layer, existing: Existing) -> dict[Path, dict[str, Any]]:
+    image = _multiscale(dataset, layer)
+    if not image["datasets"]:
+        return {}
+    directory = layer_directory(dataset, layer)
+    if layer.data_format == "zarr":
+        attributes_path = directory.path / ".zattrs"
+        attributes = (_load(existing(attributes_path)) or {}) | {"multiscales": [{"version": "0.4", **image}]}
+        return {directory.path / ".zgroup": {"zarr_format": 2}, attributes_path: attributes}
+    path = directory.path / "zarr.json"
+    group = _group3(path, existing)
+    attributes = _object(group.get("attributes"))
+    ome = _object(attributes.get("ome")) | {"version": "0.5", "multiscales": [image]}
+    return {path: group | {"attributes": attributes | {"ome": ome}}}
+
+
+def _multiscale(dataset: Dataset, layer: Layer) -> dict[str, Any]:
+    """Axes in storage order and the layer's own mags, finest first."""
+    names = {entry: _own_name(dataset, layer, entry) for entry in layer.mags}
+    finest_first = sorted(layer.mags, key=lambda entry: (entry.mag.max, tuple(entry.mag)))
+    return {
+        "axes": [{"name": axis, **_AXIS_TYPES.get(axis, {})} for axis in layer.axes],
+        "datasets": [
+            {
+                "path": names[entry],
+                "coordinateTransformations": [{"type": "scale", "scale": _scale(dataset, layer, entry)}],
+            }
+            for entry in finest_first
+            if names[entry] is not None
+        ],
+    }
+
+
+def _scale(dataset: Dataset, layer: Layer, entry: MagEntry) -> list[float]:
+    """Size of a voxel in nanometers, 1 for axes that are not in space."""
+    sizes = {
+        axis: size * factor for axis, size, factor in zip("xyz", dataset.voxel_size.nanometers, entry.mag, strict=True)
+    }
+    return [sizes.get(axis, 1.0) for axis in layer.axes]
+
+
+def _own_name(dataset: Dataset, layer: Layer, entry: MagEntry) -> str | None:
+    """The name of the mag, or of a link to it, in the layer's directory; None if it lies elsewhere or nowhere."""
+    try:
+        return locate_mag(dataset, layer, entry).name
+    except DatasetError:  # not ours to complain about: other layers may be broken or remote
+        return None
+
+
+def _group3(path: Path, existing: Existing) -> dict[str, Any]:
+    """The zarr v3 group at ``path`` with the attributes it has. Consolidated metadata goes: it would hide new mags."""
+    present = _load(existing(path)) or {}
+    if present.get("node_type") == "array":
+        hint = "correct the paths in the dataset's json: this is the directory of a mag"
+        raise DatasetError("the metadata of an array lie where those of a group belong", where=path, hint=hint)
+    attributes = {"attributes": present["attributes"]} if isinstance(present.get("attributes"), dict) else {}
+    return {"zarr_format": 3, "node_type": "group"} | attributes
+
+
+def _load(content: bytes | None) -> dict[str, Any] | None:
+    """A json object; None if there is none or if it is damaged: then it is written anew."""
+    try:
+        value = None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
