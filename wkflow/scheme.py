@@ -1,0 +1,297 @@
+"""Which mags to make, and each from which: the plan for one layer among the layers of its dataset.
+
+In plain words, starting at the layer's coarsest mag and until the largest component is that of the coarsest mag wanted:
+
+1. If any layer of the dataset has a mag whose maximum is twice the current one, that mag is next. Viewers need this:
+   mags with the same maximum have to be equal in all layers.
+2. Otherwise axes are doubled, never beyond the coarsest mag. Isotropic: all of them. Constant z: x and y. Anisotropic:
+   all or only those with the smallest voxels, whichever makes voxels more cube-like.
+3. A mag counts only when its maximum has doubled. Growth along shorter axes alone is part of the next mag, which is
+   then more than twice as coarse along these axes.
+
+So far this is what webknossos 4.3.3 does, to the bit. There a mag may be finer along an axis than the one before it
+(2, then 4-4-1), which cannot be computed. Here every new mag lies between the mag before it and the *limit*, the next
+coarser mag that any layer of the dataset has::
+
+    before        new         limit
+    1-1-1   <=   2-2-1   <=   8-8-1     z stands still because it has arrived already
+
+- A component never shrinks, not even where the coarsest mag is finer than a mag taken from another layer.
+- If rule 2 passes the limit, or leads nowhere, it is asked again about only the axes that are still below the limit.
+  All components are powers of two, so doubling these cannot pass it.
+- If the limit itself is finer along some axis than the mag before, no mag fits in between. That is an error.
+
+A layer that is already as coarse as wanted has nothing to do. That is no error, so the layers behind it get their turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import pairwise
+
+from wkflow.errors import LayerNotFoundError, SchemeError, UsageError
+from wkflow.geometry import Mag, Vec3, ceil_div
+
+VoxelSize = tuple[float, float, float]
+_AXES = (0, 1, 2)
+
+
+class SamplingMode(StrEnum):
+    """How axes grow from mag to mag."""
+
+    ANISOTROPIC = "anisotropic"
+    ISOTROPIC = "isotropic"
+    CONSTANT_Z = "constant_z"
+
+
+@dataclass(frozen=True)
+class LayerMags:
+    """What the scheme needs to know of a layer. ``size`` is the shape of its bounding box in voxels of mag 1."""
+
+    name: str
+    size: Vec3
+    mags: tuple[Mag, ...]
+
+
+@dataclass(frozen=True)
+class SchemeStep:
+    """Compute ``target`` from ``source``."""
+
+    source: Mag
+    target: Mag
+
+    @property
+    def factor(self) -> Vec3:
+        return self.target.factor_from(self.source)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The plan for one layer. No steps means that there is nothing to do, ``notes`` then say why.
+
+    ``source`` is the mag that the plan starts from. A step's source is the target of the step before it or a mag that
+    the layer has. Notes are one line each and do not name the layer.
+    """
+
+    source: Mag
+    steps: tuple[SchemeStep, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Mag, ...]:
+        """The mags to make, from fine to coarse."""
+        return tuple(step.target for step in self.steps)
+
+
+def dataset_schemes(
+    layers: Sequence[LayerMags],
+    *,
+    voxel_size: VoxelSize,
+    mode: SamplingMode,
+    coarsest: Mag | None,
+    from_mag: Mag | None = None,
+    only: Collection[str] | None = None,
+) -> dict[str, Scheme]:
+    """Plan the layers in their order in the dataset (those in ``only``, if given).
+
+    The mags planned for a layer already count for the layers behind it. An error in one layer is an error for all.
+    Raises ``SchemeError``, ``UsageError`` if a layer lacks ``from_mag``, ``LayerNotFoundError`` for unknown names.
+    """
+    current = {layer.name: layer for layer in layers}
+    if missing := sorted(set(only or ()) - set(current)):
+        raise LayerNotFoundError(f"there is no layer {missing[0]!r}", hint=f"the layers are {_listed(current)}")
+    schemes: dict[str, Scheme] = {}
+    for name in [name for name in current if only is None or name in only]:
+        layer = current[name]
+        others = [other for other in current.values() if other is not layer]
+        scheme = layer_scheme(layer, others, voxel_size=voxel_size, mode=mode, coarsest=coarsest, from_mag=from_mag)
+        current[name] = replace(layer, mags=layer.mags + scheme.targets)
+        schemes[name] = scheme
+    return schemes
+
+
+def layer_scheme(
+    layer: LayerMags,
+    others: Sequence[LayerMags],
+    *,
+    voxel_size: VoxelSize,
+    mode: SamplingMode,
+    coarsest: Mag | None,
+    from_mag: Mag | None = None,
+) -> Scheme:
+    """Plan one layer; ``others`` are all other layers of its dataset.
+
+    Starts from the layer's coarsest mag or from ``from_mag``; then coarser mags of the layer are kept and gaps filled.
+    Without ``coarsest`` the size of the layer decides. Of the voxel size only ratios matter.
+    """
+    source = _source(layer, from_mag)
+    owners = _owners([layer, *others])
+    goal = coarsest or default_coarsest(layer)
+    notes: list[str] = []
+    if layer.size[2] == 1 and mode is not SamplingMode.CONSTANT_Z:
+        mode = SamplingMode.CONSTANT_Z
+        notes.append("the sampling mode was changed to constant_z because the layer is one voxel deep")
+    if mode is SamplingMode.CONSTANT_Z:
+        goal = replace(goal, z=source.z)
+    if source.max >= goal.max:
+        notes.append(f"nothing to do, mag {source} is not finer than the coarsest mag {goal}")
+        return Scheme(source, (), tuple(notes))
+
+    walk = _Walk(source, goal, tuple(owners), voxel_size if mode is SamplingMode.ANISOTROPIC else None)
+    path = walk.path()
+    if path[-1].max < goal.max or not _within(source, goal):
+        raise _dead_end(layer, walk, owners, mode)
+    if coarsest and path[-1] != goal and path[-1] in owners:
+        notes.append(f"mag {path[-1]} of layer {owners[path[-1]]!r} is taken, the coarsest mag would be {goal}")
+    if kept := [mag for mag in path[1:] if mag in layer.mags]:
+        notes.append(f"kept as they are: mags {_listed(kept)}")
+    steps = tuple(SchemeStep(a, b) for a, b in pairwise(path) if b not in layer.mags)
+    if not steps:
+        notes.append(f"nothing to do, the layer has all mags up to {path[-1]}")
+    return Scheme(source, steps, tuple(notes))
+
+
+def default_coarsest(layer: LayerMags) -> Mag:
+    """The mag in which the layer is at most 100 voxels wide and high, at least 4. Depth does not count."""
+    extent = max(layer.size[:2])
+    if extent == 0:
+        raise SchemeError(
+            "the bounding box is empty, so there is no default for the coarsest mag",
+            where=f"layer {layer.name!r}",
+            hint="correct the layer's bounding box in datasource-properties.json",
+        )
+    component = max(4, 1 << (ceil_div(extent, 100) - 1).bit_length())
+    return Mag(component, component, component)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """The way from ``source`` to the maximum of ``goal``, past the mags that the dataset has (``known``)."""
+
+    source: Mag
+    goal: Mag
+    known: tuple[Mag, ...]
+    voxel_size: VoxelSize | None  # None: all axes grow alike
+
+    def path(self) -> list[Mag]:
+        """From ``source`` as far as it goes. The last mag's maximum is below the goal's if this is a dead end."""
+        path = [self.source]
+        while path[-1].max < self.goal.max:
+            following = self._following(path[-1])
+            if following is None:
+                break
+            path.append(following)
+        return path
+
+    def limit(self, mag: Mag) -> Mag | None:
+        """The next coarser mag that the dataset has."""
+        return min((known for known in self.known if known.max > mag.max), key=lambda known: known.max, default=None)
+
+    def _following(self, mag: Mag) -> Mag | None:
+        limit = self.limit(mag)
+        if limit and not _within(mag, limit):
+            return None
+        if limit and limit.max == 2 * mag.max:
+            return limit
+        grown: Mag | None = mag
+        while grown and grown.max == mag.max:
+            grown = self._grow(grown, limit)
+        return grown
+
+    def _grow(self, mag: Mag, limit: Mag | None) -> Mag | None:
+        """Double some axes of ``mag`` without passing goal and limit; None if none can grow."""
+        below_limit = [axis for axis in _AXES if limit is None or tuple(mag)[axis] < tuple(limit)[axis]]
+        for axes in (_AXES, below_limit):
+            chosen = self._axes_to_double(mag, axes)
+            doubled = [2 * old if axis in chosen else old for axis, old in enumerate(mag)]
+            grown = Mag(*(max(old, min(new, end)) for old, new, end in zip(mag, doubled, self.goal, strict=True)))
+            if grown != mag and (limit is None or _within(grown, limit)):
+                return grown
+        return None
+
+    def _axes_to_double(self, mag: Mag, axes: Sequence[int]) -> Sequence[int]:
+        if self.voxel_size is None:
+            return axes
+        # Plain float64 arithmetic in this order, since ties between axes decide: 0.1 + 0.2 is not 0.3 here.
+        size = {axis: tuple(mag)[axis] * self.voxel_size[axis] for axis in axes}
+        smallest = [axis for axis in axes if size[axis] == min(size.values())]
+        all_doubled = [2 * size[axis] for axis in axes]
+        smallest_doubled = [2 * size[axis] if axis in smallest else size[axis] for axis in axes]
+        return axes if _elongation(all_doubled) < _elongation(smallest_doubled) else smallest
+
+
+def _source(layer: LayerMags, from_mag: Mag | None) -> Mag:
+    where = f"layer {layer.name!r}"
+    if not layer.mags:
+        raise SchemeError("the layer has no mags, so there is nothing to compute from", where=where, hint="add mag 1")
+    if from_mag is None:
+        return max(layer.mags, key=lambda mag: mag.max)
+    if from_mag not in layer.mags:
+        hint = f"choose one of the layer's mags: {_listed(dict.fromkeys(layer.mags))}"
+        raise UsageError(f"the layer has no mag {from_mag} to start from", where=where, hint=hint)
+    return from_mag
+
+
+def _owners(layers: Sequence[LayerMags]) -> dict[Mag, str]:
+    """All mags with the first layer that has each. Raises if two of them differ but share their maximum."""
+    owners: dict[Mag, str] = {}
+    by_maximum: dict[int, Mag] = {}
+    for layer in layers:
+        for mag in layer.mags:
+            owner = owners.setdefault(mag, layer.name)
+            rival = by_maximum.setdefault(mag.max, mag)
+            if rival != mag:
+                raise SchemeError(
+                    f"mag {rival} and mag {mag} differ, but mags with the same maximum must be equal in all layers",
+                    where=f"mag {rival} of layer {owners[rival]!r}, mag {mag} of layer {owner!r}",
+                    hint="remove one of the two mags from the dataset",
+                )
+    return owners
+
+
+def _dead_end(layer: LayerMags, walk: _Walk, owners: Mapping[Mag, str], mode: SamplingMode) -> SchemeError:
+    """Explain why the walk does not lead to its goal, and what would."""
+    here = walk.path()[-1]
+    limit = walk.limit(here)
+    if here.max < walk.goal.max and limit and not _within(here, limit):
+        return SchemeError(
+            f"mag {limit} cannot be aligned with mag {here}: along some axis it is finer, though coarser as a whole",
+            where=f"layer {layer.name!r}; mag {here} of layer {owners[here]!r}, mag {limit} of layer {owners[limit]!r}",
+            hint="remove one of the two mags from the dataset, or leave this layer out",
+        )
+    what = f"the coarsest mag {walk.goal} cannot be reached from {here}"
+    if not _within(walk.source, walk.goal):
+        what = f"the existing mag {walk.source} is coarser along some axis than the coarsest mag {walk.goal}"
+    elif limit:
+        what += f" on the way to mag {limit} of layer {owners[limit]!r}"
+    elif walk.voxel_size:
+        what += f" with the voxel size {', '.join(map(str, walk.voxel_size))}"
+    return SchemeError(what, where=f"layer {layer.name!r}", hint=_way_out(walk, mode))
+
+
+def _way_out(walk: _Walk, mode: SamplingMode) -> str:
+    """Options that lead to the wanted maximum, or what else can be done."""
+    maximum = walk.goal.max
+    z = walk.goal.z if mode is SamplingMode.CONSTANT_Z else None
+    wide = replace(walk, goal=Mag(maximum, maximum, z or maximum)).path()[-1]
+    again = replace(walk, goal=replace(wide, z=z or wide.z))  # what asking for it would mean
+    options = [f"--coarsest-mag {wide}"] if wide.max == maximum and again.path()[-1] == wide else []
+    isotropic_end = replace(walk, voxel_size=None).path()[-1]
+    if walk.voxel_size and _within(walk.source, walk.goal) and isotropic_end.max == maximum:
+        options.append("--sampling-mode isotropic")
+    return " or ".join(["use " + options[0], *options[1:]]) if options else "leave this layer out or choose other mags"
+
+
+def _elongation(size: Collection[float]) -> float:
+    return max(size) / min(size)
+
+
+def _within(mag: Mag, limit: Mag) -> bool:
+    """True if no component is larger than the limit's."""
+    return all(component <= end for component, end in zip(mag, limit, strict=True))
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
