@@ -1,0 +1,146 @@
+"""Kernels in plain numpy: max, min, nearest, mean, and the median for unusual factors.
+
+All take ``source`` [z, y, x], ``factor`` in the order x, y, z, and fill ``out`` [z / fz, y / fy, x / fx].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkflow.geometry import Vec3
+
+_MOST_WIRES = 64  # networks grow faster than their number of wires; beyond it selecting is faster
+
+# infinities and NaN are ordinary voxels
+_quiet = partial(np.errstate, over="ignore", under="ignore", invalid="ignore")
+
+
+def nearest(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
+    """The voxel (0, 0, 0) of each block."""
+    fx, fy, fz = factor
+    out[...] = source[::fz, ::fy, ::fx]
+
+
+def extreme(ufunc: np.ufunc, source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
+    """The voxels of each block combined by ``np.maximum`` or ``np.minimum``."""
+    with _quiet():
+        out[...] = _combine(ufunc, source, factor)
+
+
+def mean(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
+    """The mean of each block, summed up in float64, or exact and cut towards zero."""
+    fz = factor[2]
+    for z in range(out.shape[0]):  # by layers of blocks, which bounds the memory for the wide sums
+        layer = source[z * fz : (z + 1) * fz]
+        if out.dtype.kind == "f":
+            with _quiet():
+                out[z] = _combine(np.add, layer.astype(np.float64), factor)[0] / prod(factor)
+        else:
+            out[z] = _integer_mean(layer, factor)[0]
+
+
+def _combine(ufunc: np.ufunc, array: NDArray[Any], factor: Vec3) -> NDArray[Any]:
+    """Reduce blocks of [z, y, x] by a binary function, one axis after the other.
+
+    x comes last, since there is little left by then and whole rows are faster. The order of sums, and so the rounding,
+    is the same for each block, wherever it lies.
+    """
+    for axis, f in enumerate(reversed(factor)):
+        skip = (slice(None),) * axis
+        parts = [array[(*skip, slice(i, None, f))] for i in range(f)]
+        if f > 1:
+            array = ufunc(parts[0], parts[1])
+        for part in parts[2:]:
+            ufunc(array, part, out=array)
+    return array
+
+
+def _integer_mean(array: NDArray[Any], factor: Vec3) -> NDArray[Any]:
+    """The mean of blocks of [z, y, x], cut towards zero. Exact for blocks of up to 2**29 voxels.
+
+    Sums of 64-bit integers overflow. With v = 2**32 * high + low, all sums fit, and from sum(high) = n * q + r follows
+    sum(v) / n = 2**32 * q + (2**32 * r + sum(low)) / n.
+    """
+    n = prod(factor)
+    dtype = array.dtype
+    if dtype.itemsize < 8:
+        mean, rest = np.divmod(_combine(np.add, array.astype(np.int64), factor), n)
+    else:
+        high = _combine(np.add, (array >> dtype.type(32)).astype(np.int64), factor)
+        low = _combine(np.add, (array & dtype.type(2**32 - 1)).astype(np.int64), factor)
+        q, r = np.divmod(high, n)
+        small, rest = np.divmod((r << 32) + low, n)
+        mean = (q.astype(dtype) << dtype.type(32)) + small.astype(dtype)
+    rounded_down = (mean < 0) & (rest > 0)
+    result: NDArray[Any] = (mean + rounded_down.astype(mean.dtype)).astype(dtype)
+    return result
+
+
+def median(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
+    """The median of blocks of any shape."""
+    n = prod(factor)
+    if n <= _MOST_WIRES and out.dtype != np.float16:
+        with _quiet():
+            out[...] = _network_median(source, factor)
+        return
+    fx, fy, fz = factor
+    for z in range(out.shape[0]):
+        layer = source[z * fz : (z + 1) * fz].reshape(fz, out.shape[1], fy, out.shape[2], fx)
+        blocks = layer.transpose(1, 3, 0, 2, 4).reshape(*out.shape[1:], n)
+        if out.dtype.kind == "f":
+            with _quiet():
+                out[z] = np.median(blocks, axis=-1)
+        else:
+            blocks = np.partition(blocks, ((n - 1) // 2, n // 2), axis=-1)
+            out[z] = midpoint(blocks[..., (n - 1) // 2], blocks[..., n // 2])
+
+
+def _network_median(source: NDArray[Any], factor: Vec3) -> NDArray[Any]:
+    """Sort all blocks at the same time by a network of minima and maxima.
+
+    A wire is the array of one voxel of each block. NaN pass on to both outputs of a comparator, and the middle of a
+    network depends on all inputs, so that any NaN arrives there.
+    """
+    fx, fy, fz = factor
+    wires = [source[z::fz, y::fy, x::fx].copy() for z, y, x in np.ndindex(fz, fy, fx)]
+    lower = np.empty_like(wires[0])
+    for i, j in comparators(len(wires)):
+        np.minimum(wires[i], wires[j], out=lower)
+        np.maximum(wires[i], wires[j], out=wires[j])
+        wires[i], lower = lower, wires[i]
+    a, b = wires[(len(wires) - 1) // 2], wires[len(wires) // 2]
+    if source.dtype.kind != "f":
+        return midpoint(a, b)
+    zero, two = source.dtype.type(0), source.dtype.type(2)
+    result: NDArray[Any] = ((a + b) + zero) / two if len(wires) % 2 == 0 else a + zero  # as numpy.median: never -0.0
+    return result
+
+
+def comparators(n: int) -> Iterator[tuple[int, int]]:
+    """Batcher's merge exchange, which sorts n values: pairs (i, j) to put in order (Knuth, TAOCP 5.2.2, algorithm M)."""
+    top = 1 << (n - 1).bit_length() >> 1
+    p = top
+    while p:
+        q, r, d = top, 0, p
+        while d:
+            yield from ((i, i + d) for i in range(n - d) if i & p == r)
+            q, r, d = q >> 1, p, q - p
+        p >>= 1
+
+
+def midpoint(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """(a + b) / 2 of integers cut towards zero, without overflow.
+
+    a + b = 2 * (a & b) + (a ^ b): the bits that both have count twice. The shift rounds down; one half that it took
+    from a negative result is given back.
+    """
+    one = a.dtype.type(1)
+    middle = (a & b) + ((a ^ b) >> one)
+    result: NDArray[Any] = middle + ((a ^ b) & one & (middle < 0))
+    return result
