@@ -1,0 +1,106 @@
+"""The metadata file of a new array, byte for byte as webknossos 4.3.3 writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorstore as ts
+
+from wkflow.arrays.layout import ArrayLayout
+from wkflow.arrays.wkw import HEADER_NAME, WkwHeader
+from wkflow.arrays.zstd import LEVEL
+from wkflow.errors import ArrayError
+from wkflow.files import replace_file, sync_directory
+
+METADATA_NAMES = {"wkw": HEADER_NAME, "zarr": ".zarray", "zarr3": "zarr.json"}
+
+
+def create_array(layout: ArrayLayout, directory: Path) -> None:
+    """Make an empty array. Raises ``ArrayError`` if the directory holds one already, of whatever format."""
+    for name in METADATA_NAMES.values():
+        if (directory / name).exists():
+            raise ArrayError(
+                "there is an array already",
+                where=directory / name,
+                hint="look at it, then delete its directory or add the mag to datasource-properties.json",
+            )
+    try:
+        _make_directories(directory)
+        replace_file(directory / METADATA_NAMES[layout.data_format], array_metadata(layout))
+    except OSError as error:
+        raise ArrayError(f"the array cannot be created: {error.strerror}", where=directory) from error
+
+
+def ensure_array(layout: ArrayLayout, directory: Path) -> None:
+    """Make an empty array unless it is there already. Raises ``ArrayError`` if there is another one."""
+    path = directory / METADATA_NAMES[layout.data_format]
+    if path.exists():
+        if path.read_bytes() == array_metadata(layout):
+            return
+        raise ArrayError("there is an array with other metadata", where=path, hint="delete its directory")
+    create_array(layout, directory)
+
+
+def array_metadata(layout: ArrayLayout) -> bytes:
+    """The content of the metadata file."""
+    if layout.data_format == "wkw":
+        return WkwHeader.of(layout).pack()
+    driver, metadata = ("zarr", _zarr2(layout)) if layout.data_format == "zarr" else ("zarr3", _zarr3(layout))
+    context = ts.Context()
+    ts.open({"driver": driver, "kvstore": "memory://", "metadata": metadata}, create=True, context=context).result()
+    memory = ts.KvStore.open("memory://", context=context).result()
+    return bytes(memory.read(METADATA_NAMES[layout.data_format]).result().value)
+
+
+def _zarr2(layout: ArrayLayout) -> dict[str, Any]:
+    return {
+        "zarr_format": 2,
+        "shape": list(layout.shape),
+        "chunks": list(layout.storage_chunk),
+        "dtype": layout.numpy_dtype.str,
+        "fill_value": _fill_value(layout),
+        "order": "F",
+        "compressor": {"id": "zstd", "level": LEVEL},
+        "filters": None,
+        "dimension_separator": "/",
+    }
+
+
+def _zarr3(layout: ArrayLayout) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(layout.shape),
+        "data_type": layout.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.storage_shard)}},
+        "chunk_key_encoding": {"name": "default"},
+        "fill_value": _fill_value(layout),
+        "dimension_names": list(layout.axes),
+        "codecs": _zarr3_codecs(layout),
+    }
+
+
+def _zarr3_codecs(layout: ArrayLayout) -> list[dict[str, Any]]:
+    little: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+    inner = [
+        {"name": "transpose", "configuration": {"order": list(reversed(range(len(layout.axes))))}},
+        {"name": "bytes"} if layout.itemsize == 1 else little,
+        {"name": "zstd", "configuration": {"level": LEVEL, "checksum": True}},
+    ]
+    if layout.shard == layout.chunk:
+        return inner
+    shards = {"chunk_shape": list(layout.storage_chunk), "codecs": inner, "index_codecs": [little, {"name": "crc32c"}]}
+    return [{"name": "sharding_indexed", "configuration": shards}]
+
+
+def _fill_value(layout: ArrayLayout) -> bool | int:
+    return False if layout.dtype == "bool" else 0
+
+
+def _make_directories(directory: Path) -> None:
+    """Like mkdir -p, durable."""
+    if not directory.is_dir():
+        _make_directories(directory.parent)
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)

@@ -1,0 +1,208 @@
+"""Everything that is fixed about the array of a new mag, before its first voxel is written.
+
+An array consists of *shards* (files), a shard of *chunks* (compressed one by one). Along the channel axis a chunk holds
+``num_channels``; along additional axes (time, ...) it holds one index. Sizes along x, y, z follow from the format:
+
+=========================  ======  ===============
+format                     chunk   shard
+=========================  ======  ===============
+wkw                        32³     32³ x D
+zarr                       32³     32³ (no shards)
+zarr3, layer depth > 32    32³     32³ x D
+zarr3, layer depth <= 32   32³     4096, 4096, 32
+=========================  ======  ===============
+
+D is the environment variable ``WK_DEFAULT_CHUNKS_PER_SHARD``. These are the shapes that webknossos 4.3.3 gives new mags.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from wkflow.errors import ArrayError, UsageError
+from wkflow.geometry import Box, Mag, Vec3, ceil_div
+
+SPATIAL_AXES = ("x", "y", "z")
+WKW_AXES = ("c", "x", "y", "z")
+CHUNK: Vec3 = (32, 32, 32)
+FLAT_SHARD: Vec3 = (4096, 4096, 32)
+CHUNKS_PER_SHARD_VARIABLE = "WK_DEFAULT_CHUNKS_PER_SHARD"
+
+Extra = Mapping[str, int]
+"""One index along each additional axis, by the axis' name."""
+
+NO_EXTRA: Extra = MappingProxyType({})
+
+DTYPES = frozenset(
+    f"{kind}{bits}"
+    for kind, widths in {"uint": (8, 16, 32, 64), "int": (8, 16, 32, 64), "float": (16, 32, 64)}.items()
+    for bits in widths
+) | {"bool"}
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """The array of one mag.
+
+    ``data_format`` is wkw, zarr or zarr3; ``dtype`` the numpy name of one channel. ``axes`` and ``shape`` are in storage order
+    (wkw: always c, x, y, z; its shape is not stored anywhere). ``chunk`` and ``shard`` are in voxels along x, y, z.
+    ``channel_index`` is the first channel that belongs to the layer; those before it stay empty.
+    """
+
+    data_format: str
+    dtype: str
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    num_channels: int
+    channel_index: int
+    chunk: Vec3
+    shard: Vec3
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """How voxels are stored: always little-endian."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one voxel of one channel."""
+        return self.numpy_dtype.itemsize
+
+    @property
+    def extra_axes(self) -> tuple[str, ...]:
+        """The axes beside c, x, y, z in storage order."""
+        return tuple(axis for axis in self.axes if axis not in WKW_AXES)
+
+    @property
+    def chunks_per_shard(self) -> Vec3:
+        x, y, z = (shard // chunk for shard, chunk in zip(self.shard, self.chunk, strict=True))
+        return (x, y, z)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of one decoded chunk with all its channels."""
+        return self.chunk[0] * self.chunk[1] * self.chunk[2] * self.num_channels * self.itemsize
+
+    @property
+    def storage_chunk(self) -> tuple[int, ...]:
+        """Chunk lengths per storage axis."""
+        return self.per_axis(self.num_channels, self.chunk, dict.fromkeys(self.extra_axes, 1))
+
+    @property
+    def storage_shard(self) -> tuple[int, ...]:
+        """Shard lengths per storage axis."""
+        return self.per_axis(self.num_channels, self.shard, dict.fromkeys(self.extra_axes, 1))
+
+    @property
+    def channel_cells(self) -> range:
+        """The chunks along the channel axis that hold channels of the layer: one, or two where ``channel_index`` is no multiple."""
+        first = self.channel_index // self.num_channels
+        return range(first, ceil_div(self.channel_index + self.num_channels, self.num_channels))
+
+    def per_axis(self, c: int, xyz: Sequence[int], extra: Extra = NO_EXTRA) -> tuple[int, ...]:
+        """Arrange numbers by name in storage order. Raises ``ArrayError`` if an additional axis has no number."""
+        named = {"c": c, "x": xyz[0], "y": xyz[1], "z": xyz[2], **extra}
+        missing = [axis for axis in self.axes if axis not in named]
+        if missing or set(extra) - set(self.axes):
+            raise ArrayError(f"the axes {list(self.axes)} do not fit to the additional indices {dict(extra)}")
+        return tuple(named[axis] for axis in self.axes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ArrayLayout:
+        """The inverse of ``to_json``."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
+
+
+def target_layout(  # noqa: PLR0913 - each is a fact of the layer or the mag
+    data_format: str,
+    dtype: str,
+    axes: Sequence[str],
+    *,
+    extra_stops: Mapping[str, int],
+    num_channels: int,
+    channel_index: int,
+    layer_box: Box,
+    mag: Mag,
+    chunks_per_shard: Vec3,
+) -> ArrayLayout:
+    """The layout that webknossos 4.3.3 gives a new mag.
+
+    ``layer_box`` is in voxels of mag 1, ``extra_stops`` the upper bounds of the additional axes. Coordinates are absolute: the
+    array begins at 0 and ends with the layer's box, rounded up to whole shards. wkw has no notion of a channel index: the array
+    has the layer's channels and nothing else (upstream does the same).
+    """
+    _check_target(data_format, dtype, axes, num_channels, layer_box)
+    if data_format == "wkw":
+        axes, channel_index = WKW_AXES, 0
+    if "c" not in axes and (num_channels, channel_index) != (1, 0):
+        raise ArrayError(f"an array without a channel axis holds one channel, not {channel_index} + {num_channels}")
+    shard = _shard(data_format, layer_box, chunks_per_shard)
+    stop = layer_box.in_mag(mag).cells(shard).scale(shard).stop
+    named = {"c": channel_index + num_channels, **dict(zip(SPATIAL_AXES, stop, strict=True)), **extra_stops}
+    unknown = [axis for axis in axes if axis not in named]
+    if unknown:
+        raise ArrayError(
+            f"the bounds of the additional axes {unknown} are not known", hint="list them in additionalAxes"
+        )
+    shape = tuple(named[axis] for axis in axes)
+    return ArrayLayout(data_format, dtype, tuple(axes), shape, num_channels, channel_index, CHUNK, shard)
+
+
+def chunks_per_shard_from_env(environ: Mapping[str, str]) -> Vec3:
+    """D of the environment: ``32,32,32``, ``(4,4,4)`` or one number. Raises ``UsageError`` unless all are powers of two."""
+    text = environ.get(CHUNKS_PER_SHARD_VARIABLE, "32,32,32")
+    match = re.fullmatch(r"\s*\(?\s*(\d{1,9})\s*(?:,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*)?,?\s*\)?\s*", text)
+    numbers = [int(number) for number in match.groups() if number] if match else []
+    if not numbers or not all(_is_power_of_two(number) for number in numbers):
+        raise UsageError(
+            f"the number of chunks per shard must be one or three powers of two, got {text!r}",
+            where=CHUNKS_PER_SHARD_VARIABLE,
+            hint="unset the variable, or set it for example to 32,32,32",
+        )
+    x, y, z = numbers * (3 // len(numbers))
+    return (x, y, z)
+
+
+def _shard(data_format: str, layer_box: Box, chunks_per_shard: Vec3) -> Vec3:
+    if data_format == "zarr":
+        return CHUNK
+    if data_format == "zarr3" and layer_box.shape[2] <= CHUNK[2]:
+        return FLAT_SHARD
+    if data_format == "wkw" and len(set(chunks_per_shard)) != 1:
+        raise UsageError(
+            f"the files of wkw layers must be cubes, got {chunks_per_shard} chunks per shard",
+            where=CHUNKS_PER_SHARD_VARIABLE,
+        )
+    x, y, z = (chunk * count for chunk, count in zip(CHUNK, chunks_per_shard, strict=True))
+    return (x, y, z)
+
+
+def _check_target(data_format: str, dtype: str, axes: Sequence[str], num_channels: int, layer_box: Box) -> None:
+    if data_format not in ("wkw", "zarr", "zarr3"):
+        raise ArrayError(
+            f"arrays of the format {data_format!r} cannot be created", hint="use a wkw, zarr or zarr3 layer"
+        )
+    if dtype not in DTYPES or (data_format == "wkw" and dtype in ("bool", "float16")):
+        raise ArrayError(f"{data_format} arrays of {dtype} cannot be created")
+    if len(set(axes)) != len(axes) or not set(SPATIAL_AXES) <= set(axes):
+        raise ArrayError(f"the axes of an array must be different and contain x, y and z, got {list(axes)}")
+    if data_format == "wkw" and set(axes) - set(WKW_AXES):
+        raise ArrayError(f"wkw arrays have no axes beside c, x, y, z, got {list(axes)}")
+    if num_channels < 1 or min(layer_box.start) < 0:
+        raise ArrayError(
+            f"a layer has at least one channel and begins at 0 or later: {num_channels}, {layer_box.start}"
+        )
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
