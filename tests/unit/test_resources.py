@@ -1,0 +1,137 @@
+"""Threads, memory and time of a job: estimates that never ask for more than there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planning import info, layer, plan
+
+from wkflow import resources
+from wkflow.geometry import Vec3
+from wkflow.plan import Job
+from wkflow.resources import Machine, cache_bytes, job_resources, machine_memory_mb
+
+HUGE = Machine(cores=10_000, memory_mb=2**40, jobs=1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dataset")
+
+
+def job(root: Path, size: Vec3, *, chunk: Vec3 = (32, 32, 32), element_class: str = "uint8") -> Job:
+    made = plan(root, layer(size=size, element_class=element_class), array=info(element_class, chunk=chunk))
+    return next(made.jobs())
+
+
+edges = st.integers(1, 3000)
+threads = st.integers(1, 256)
+machines = st.none() | st.builds(
+    Machine, cores=st.integers(1, 300), memory_mb=st.integers(100, 20_000), jobs=st.integers(1, 50)
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=st.tuples(edges, edges, edges), most=threads, machine=machines)
+def test_a_job_never_asks_for_more_than_it_may(root: Path, size: Vec3, most: int, machine: Machine | None) -> None:
+    needs = job_resources(job(root, size), most, machine)
+    assert 1 <= needs.threads <= most
+    assert needs.runtime_minutes >= 5
+    assert needs.memory_mb >= 1
+    if machine:
+        assert needs.memory_mb <= machine.memory_mb
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=st.tuples(edges, edges, edges), most=threads, more=threads, machine=machines)
+def test_more_threads_allowed_never_give_fewer(
+    root: Path, size: Vec3, most: int, more: int, machine: Machine | None
+) -> None:
+    one = job(root, size)
+    few, many = (job_resources(one, number, machine) for number in sorted((most, more)))
+    assert few.threads <= many.threads
+    assert few.memory_mb <= many.memory_mb
+    assert few.runtime_minutes >= many.runtime_minutes
+
+
+@settings(deadline=None, max_examples=30)
+@given(a=st.tuples(edges, edges, edges), b=st.tuples(edges, edges, edges), most=threads)
+def test_a_larger_job_never_needs_less(root: Path, a: Vec3, b: Vec3, most: int) -> None:
+    union = tuple(map(max, a, b))
+    small, large = job_resources(job(root, a), most), job_resources(job(root, union), most)  # type: ignore[arg-type]
+    assert small.threads <= large.threads
+    assert small.memory_mb <= large.memory_mb
+
+
+@pytest.mark.parametrize(("cores", "jobs", "expected"), [(8, 1, 8), (8, 2, 4), (8, 3, 2), (8, 100, 1)])
+def test_jobs_that_are_not_large_share_the_cores(root: Path, cores: int, jobs: int, expected: int) -> None:
+    medium = job(root, (800, 800, 800))
+    assert job_resources(medium, 8, Machine(cores, 2**40, jobs)).threads == expected
+
+
+def test_a_large_job_takes_all_threads_whatever_runs_beside_it(root: Path) -> None:
+    assert job_resources(job(root, (2048, 2048, 2048)), 8, Machine(8, 2**40, 100)).threads == 8
+
+
+def test_a_small_job_takes_one_thread(root: Path) -> None:
+    assert job_resources(job(root, (100, 100, 100)), 8, HUGE).threads == 1
+
+
+@pytest.mark.parametrize("fitting", [1, 2, 3, 7, 8])
+def test_a_job_uses_as_many_threads_as_fit_into_the_memory(root: Path, fitting: int) -> None:
+    large = job(root, (2048, 2048, 2048), element_class="uint64")
+    memory = job_resources(large, fitting, HUGE).memory_mb
+    assert job_resources(large, 8, Machine(8, memory, 1)) == job_resources(large, fitting, HUGE)
+
+
+def test_a_job_that_does_not_fit_is_still_started(root: Path) -> None:
+    needs = job_resources(job(root, (2048, 2048, 2048), element_class="uint64"), 8, Machine(8, 10, 1))
+    assert (needs.threads, needs.memory_mb) == (1, 10)
+
+
+def test_wider_voxels_need_more_memory(root: Path) -> None:
+    size = (2048, 2048, 2048)
+    needs = [job_resources(job(root, size, element_class=f"uint{bits}"), 8).memory_mb for bits in (8, 16, 32, 64)]
+    assert needs == sorted(set(needs))
+
+
+def test_a_huge_source_chunk_is_part_of_the_memory(root: Path) -> None:
+    size, chunk = (2048, 2048, 2048), (1024, 1024, 1024)
+    plain, huge = job(root, size), job(root, size, chunk=chunk)
+    assert cache_bytes(plain, 4) == cache_bytes(plain, 1) == 32 * 2**20
+    assert cache_bytes(huge, 1) > 2**30  # a chunk, at least
+    assert cache_bytes(huge, 4) > cache_bytes(huge, 1)
+    assert job_resources(huge, 4).memory_mb > job_resources(plain, 4).memory_mb + 2**10
+
+
+def test_the_cache_knows_that_a_flat_layer_touches_few_chunks(root: Path) -> None:
+    chunk = (512, 512, 1)
+    assert cache_bytes(job(root, (2048, 2048, 4), chunk=chunk), 1) == 32 * 2**20
+    assert cache_bytes(job(root, (2048, 2048, 4), chunk=(2048, 2048, 1)), 1) < cache_bytes(
+        job(root, (2048, 2048, 400), chunk=(2048, 2048, 1)), 1
+    )
+
+
+def limits(**contents: str) -> object:
+    """``open`` for the limits of control groups."""
+
+    def opener(name: str, **_: object) -> object:
+        for ending, content in contents.items():
+            if name.endswith(ending.replace("_", ".", 1)):
+                return mock.mock_open(read_data=content)()
+        raise FileNotFoundError(name)
+
+    return opener
+
+
+@pytest.mark.parametrize(("content", "expected"), [("max\n", 64_000), (str(2**30), 1024), (str(2**60), 64_000)])
+def test_the_machine_has_no_more_memory_than_its_control_group(
+    monkeypatch: pytest.MonkeyPatch, content: str, expected: int
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: mock.Mock(total=64_000 * 2**20))
+    monkeypatch.setattr(resources, "open", limits(memory_max=content), raising=False)
+    assert machine_memory_mb() == expected

@@ -1,0 +1,175 @@
+"""The options of a run, as one model.
+
+The JSON schema, ``config/config.yaml``, the table in ``config/README.md`` and the help of the command line are made from
+it (:mod:`wkflow.config_pages`). Nothing secret belongs here: a config is written to disk, shown in logs and handed to
+jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from wkflow.errors import UsageError
+from wkflow.geometry import Mag
+from wkflow.kernels import Kernel
+from wkflow.scheme import SamplingMode
+
+
+class Interpolation(StrEnum):
+    """How a block of voxels becomes one; ``default`` follows the layer's category."""
+
+    DEFAULT = "default"
+    MEDIAN = "median"
+    MODE = "mode"
+    MAX = "max"
+    MIN = "min"
+    NEAREST = "nearest"
+    MEAN = "mean"
+
+    def kernel(self, category: str) -> Kernel:
+        """The kernel for a layer of ``category`` (``color`` or ``segmentation``)."""
+        if self is Interpolation.DEFAULT:
+            return Kernel.MODE if category == "segmentation" else Kernel.MEDIAN
+        return Kernel(self.value)
+
+
+def _mag_text(value: object) -> object:
+    """YAML reads ``2`` as a number; a mag is kept in its short form."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return value
+    return str(Mag.parse(str(value).strip()))
+
+
+MagText = Annotated[str, BeforeValidator(_mag_text)]
+
+
+class Config(BaseModel):
+    """Everything that can be asked of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str | None = Field(
+        default=None,
+        description="Path of the local WEBKNOSSOS dataset. Relative paths count from Snakemake's working directory.",
+        examples=["/path/to/dataset"],
+    )
+    sampling_mode: SamplingMode = Field(
+        default=SamplingMode.ANISOTROPIC,
+        description="anisotropic: each axis by its own voxel size; isotropic: all axes alike; constant_z: x and y only.",
+    )
+    layer_names: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Names of the layers to downsample; without it, all layers.",
+        examples=[["color"]],
+    )
+    coarsest_mag: MagText | None = Field(
+        default=None,
+        description="The mag to stop at, a number or a dash-separated triple of powers of two; "
+        "without it, the first mag with at most 100 voxels along x and y.",
+        examples=["16", "16-16-4"],
+    )
+    from_mag: MagText | None = Field(
+        default=None,
+        description="An existing mag to start from; without it, the coarsest existing mag of the layer.",
+        examples=["1"],
+    )
+    interpolation_mode: Interpolation = Field(
+        default=Interpolation.DEFAULT,
+        description="How a block becomes one voxel. default: the median for color layers, the most frequent value (mode) "
+        "for segmentations.",
+    )
+    threads_per_job: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="The most threads that one job uses; Snakemake's --cores bounds all jobs together.",
+    )
+    run_dir: str | None = Field(
+        default=None,
+        description="Folder for the run's small files (plan, markers, logs); without it, .wkflow/<run> in the dataset.",
+        examples=["/scratch/me/run"],
+    )
+    receipt: str | None = Field(
+        default=None,
+        description="A file that is written when everything is done and verified, for workflows that depend on this one.",
+        examples=["results/downsampled.json"],
+    )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Config:
+        """Check ``values``, as read from YAML. Raises :class:`UsageError` that names the key and the accepted values."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _usage_error(error) from None
+
+    @property
+    def target_path(self) -> Path:
+        """The dataset's directory, absolute. Raises :class:`UsageError` if there is no target or it is no local path."""
+        if not self.target:
+            raise UsageError(
+                "no dataset is given",
+                where="config key target",
+                hint="set it: snakemake --configfile my.yaml with a line `target: /path/to/dataset`, "
+                "or snakemake --config target=/path/to/dataset",
+            )
+        return local_target(self.target)
+
+    @property
+    def coarsest(self) -> Mag | None:
+        return None if self.coarsest_mag is None else Mag.parse(self.coarsest_mag)
+
+    @property
+    def start(self) -> Mag | None:
+        return None if self.from_mag is None else Mag.parse(self.from_mag)
+
+
+def local_target(text: str) -> Path:
+    """The absolute path that ``text`` names. Raises :class:`UsageError` for URLs."""
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        raise UsageError(
+            "datasets on a WEBKNOSSOS server are not supported yet",
+            where=f"TARGET {text}",
+            hint="download the dataset and give its local path",
+        )
+    if separator and scheme.isalnum():
+        raise UsageError(
+            f"{scheme}:// is not a place that wkflow can downsample",
+            where=f"TARGET {text}",
+            hint="give the path of a local dataset",
+        )
+    if "\0" in text:
+        raise UsageError("a path cannot contain a NUL character", where="TARGET")
+    return absolute_path(text, f"TARGET {text}")
+
+
+def absolute_path(text: str | Path, where: str) -> Path:
+    """A path of the user, ``~`` filled in. ``where`` names the option for errors."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # ~name of a user that does not exist
+        raise UsageError(str(error), where=where, hint="write the whole path") from None
+
+
+def _usage_error(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("extra_forbidden", "invalid_key"):
+        return UsageError(
+            f"there is no option {key!r}",
+            where="config",
+            hint=f"the options are: {', '.join(Config.model_fields)}",
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    return UsageError(
+        f"{message} (got {first['input']!r})",
+        where=f"config key {key}",
+        hint=Config.model_fields[str(first["loc"][0])].description,
+    )

@@ -1,0 +1,269 @@
+"""The plan of a run: data, frozen in ``plan.json``.
+
+A layer gets its new mags in **steps**. A step computes one or more successive mags and is cut into **regions**, boxes
+aligned to the target's shards, one job each. As soon as a mag fits one region, it and all coarser ones form one last
+step with one job::
+
+    mag 1 --s0--> mag 2 --s1--> mag 4 --s2--> mag 8, mag 16, mag 32
+          r0 r1         r0            r0 (the tail)
+          r2 r3
+
+Paths, wildcards and shell lines see only the ids (``l0.s1.r17``), never names from the dataset. The plan holds no times,
+hosts or pids, and nothing that says how a run is executed: threads, memory and runtime are computed anew for each start
+(:mod:`wkflow.resources`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from wkflow.arrays.layout import ArrayLayout
+from wkflow.errors import ConflictError
+from wkflow.geometry import Box, Mag
+from wkflow.kernels import Kernel
+
+PLAN_VERSION = 1
+"""Raised when plans of earlier versions cannot be continued."""
+
+RESULT_VERSION = 1
+"""Raised when the same options and source give other bytes than before."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One job of a step. ``box``: voxels of the step's first target; ``extra``: range of additional-axis indices.
+
+    Additional axes (time etc.) are counted as one, the last one running fastest.
+    """
+
+    id: str
+    box: Box
+    extra_start: int
+    extra_stop: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Compute ``targets``, the first from ``source`` and each other one from the one before."""
+
+    id: str
+    source: Mag
+    targets: tuple[Mag, ...]
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class ExtraAxis:
+    """An additional axis, indices ``start <= i < stop``."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class SourceMag:
+    """An existing mag. ``chunk``: x, y, z of what is decoded at once; ``metadata``: digest of its array metadata."""
+
+    mag: Mag
+    path: str
+    chunk: tuple[int, int, int]
+    metadata: str
+
+
+@dataclass(frozen=True)
+class TargetMag:
+    """A new mag: the array, and the path that the dataset's JSON will name."""
+
+    mag: Mag
+    layout: ArrayLayout
+    json_path: str
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What is done for one layer. ``directory``: where its mags lie (links resolved)."""
+
+    id: str
+    name: str
+    category: str
+    kernel: Kernel
+    box: Box
+    directory: str
+    extra_axes: tuple[ExtraAxis, ...]
+    sources: tuple[SourceMag, ...]
+    targets: tuple[TargetMag, ...]
+    steps: tuple[Step, ...]
+
+    def target(self, mag: Mag) -> TargetMag:
+        return next(target for target in self.targets if target.mag == mag)
+
+    def source(self, mag: Mag) -> SourceMag | None:
+        """The existing mag, or None if this run makes it."""
+        return next((source for source in self.sources if source.mag == mag), None)
+
+    def step(self, step_id: str) -> Step:
+        return next(step for step in self.steps if step.id == step_id)
+
+    def box_in(self, mag: Mag) -> Box:
+        """What the layer covers in ``mag``, in its voxels. In a source mag, only these voxels count as data."""
+        return self.box.in_mag(mag)
+
+    def voxels(self, mag: Mag) -> int:
+        """Voxels of a mag in the layer's box: all channels, all indices of additional axes."""
+        extras = prod(axis.stop - axis.start for axis in self.extra_axes)
+        return self.box_in(mag).volume * extras * self.targets[0].layout.num_channels
+
+    def mag_steps(self) -> Iterator[tuple[Mag, Mag]]:
+        """Each new mag with the mag that it is computed from, in order."""
+        for step in self.steps:
+            source = step.source
+            for target in step.targets:
+                yield source, target
+                source = target
+
+    def jobs(self) -> Iterator[Job]:
+        for step in self.steps:
+            for region in step.regions:
+                yield Job(self, step, region)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One region of one step of one layer."""
+
+    layer: LayerPlan
+    step: Step
+    region: Region
+
+    @property
+    def id(self) -> str:
+        return f"{self.layer.id}.{self.step.id}.{self.region.id}"
+
+    @property
+    def extras(self) -> int:
+        return self.region.extra_stop - self.region.extra_start
+
+    def box_in(self, mag: Mag) -> Box:
+        """The job's part of one of its targets, in voxels of that mag."""
+        if mag == self.step.targets[0]:
+            return self.region.box
+        return self.layer.box_in(mag)
+
+    def source_voxels(self) -> int:
+        """Voxels (of all channels) that the job reads, mag by mag."""
+        layout = self.layer.targets[0].layout
+        per_extra, source = 0, self.step.source
+        for target in self.step.targets:
+            box = self.box_in(target).scale(target.factor_from(source))
+            per_extra += box.intersect(self.layer.box_in(source)).volume
+            source = target
+        return per_extra * self.extras * layout.num_channels
+
+    def target_voxels(self, mag: Mag) -> int:
+        """Voxels (of all channels) that the job writes of one of its targets."""
+        return self.box_in(mag).volume * self.extras * self.layer.targets[0].layout.num_channels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run. ``run`` names its folders, ``dataset`` is the resolved directory of the dataset."""
+
+    version: int
+    run: str
+    fingerprint: str
+    dataset: str
+    layers: tuple[LayerPlan, ...]
+
+    def layer(self, layer_id: str) -> LayerPlan:
+        return next(layer for layer in self.layers if layer.id == layer_id)
+
+    def job(self, layer_id: str, step_id: str, region_id: str) -> Job:
+        return self._job_index[f"{layer_id}.{step_id}.{region_id}"]
+
+    def jobs(self) -> Iterator[Job]:
+        return (job for layer in self.layers for job in layer.jobs())
+
+    @cached_property
+    def _job_index(self) -> dict[str, Job]:
+        return {job.id: job for job in self.jobs()}
+
+    @property
+    def jobs_at_once(self) -> int:
+        """How many jobs can start right away."""
+        return sum(len(layer.steps[0].regions) for layer in self.layers)
+
+    def needed_by(self, job: Job) -> tuple[str, ...]:
+        """Ids of the jobs that write what ``job`` reads; none if it reads only existing mags."""
+        index = job.layer.steps.index(job.step)
+        if job.layer.source(job.step.source) or index == 0:
+            return ()
+        earlier = next(step for step in reversed(job.layer.steps[:index]) if job.step.source in step.targets)
+        box = job.region.box.scale(job.step.targets[0].factor_from(job.step.source))
+        box = box.mirrored_into(job.layer.box_in(job.step.source))
+        return tuple(
+            f"{job.layer.id}.{earlier.id}.{region.id}"
+            for region in earlier.regions
+            if job.step.source != earlier.targets[0] or _overlap(region, job.region, box)
+        )
+
+    def staging(self, layer: LayerPlan) -> Path:
+        """Where the layer's mags are made, beside their final place."""
+        return Path(layer.directory) / ".wkflow" / self.run
+
+    def staged(self, layer: LayerPlan, mag: Mag) -> Path:
+        return self.staging(layer) / str(mag)
+
+    def with_run(self, run: str) -> Plan:
+        return replace(self, run=run)
+
+    def dump(self) -> bytes:
+        return _adapter().dump_json(self, indent=1) + b"\n"
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read a stored plan. Raises :class:`ConflictError` if it is damaged or of another version of wkflow."""
+        try:
+            content = path.read_bytes()
+            version = json.loads(content).get("version")
+            if version != PLAN_VERSION:
+                raise ConflictError(
+                    f"the plan was made by another version of wkflow (plan version {version}, ours is {PLAN_VERSION})",
+                    where=path,
+                    hint="finish it with that version, or give it up: wkflow downsample --restart",
+                )
+            return _adapter().validate_json(content)
+        except (ValueError, AttributeError, ValidationError) as error:
+            raise ConflictError(
+                "the stored plan is damaged", where=path, hint="start anew: wkflow downsample --restart"
+            ) from error
+
+
+def fingerprint(layers: tuple[LayerPlan, ...]) -> str:
+    """A digest of all that changes the bytes of the result; jobs, threads and places of small files do not."""
+    facts: list[dict[str, Any]] = []
+    for layer in layers:
+        dumped = TypeAdapter(LayerPlan).dump_python(layer, mode="json")
+        dumped["steps"] = [(str(source), str(target)) for source, target in layer.mag_steps()]
+        facts.append(dumped)
+    text = json.dumps([RESULT_VERSION, facts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _overlap(theirs: Region, ours: Region, box: Box) -> bool:
+    extras = theirs.extra_start < ours.extra_stop and ours.extra_start < theirs.extra_stop
+    return extras and not theirs.box.intersect(box).is_empty
+
+
+@cache
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)

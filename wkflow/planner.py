@@ -1,0 +1,227 @@
+"""From a dataset and options to a plan. Reads metadata only; writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from math import prod
+from pathlib import Path
+
+from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.layout import target_layout
+from wkflow.arrays.reader import ArrayInfo
+from wkflow.config import Config
+from wkflow.dataset.location import layer_directory, locate_mag, new_mag_path
+from wkflow.dataset.properties import Dataset, Layer
+from wkflow.errors import DatasetError
+from wkflow.geometry import Mag, Vec3, ceil_div
+from wkflow.plan import PLAN_VERSION, ExtraAxis, LayerPlan, Plan, Region, SourceMag, Step, TargetMag, fingerprint
+from wkflow.scheme import LayerMags, Scheme, SchemeStep, dataset_schemes
+
+REGION_VOXELS = 1024**3
+MOST_REGIONS = 1500
+
+Probe = Callable[[Path, str, tuple[str, ...]], ArrayInfo]
+Published = Collection[tuple[str, Mag]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and what the user should know about it, one line each. ``coarsest``: the mag that each layer ends at."""
+
+    plan: Plan
+    notes: tuple[str, ...]
+    coarsest: Mapping[str, Mag]
+
+
+def make_plan(
+    dataset: Dataset, config: Config, *, chunks_per_shard: Vec3, probe: Probe, published: Published = ()
+) -> Planned:
+    """Plan the run. Mags in ``published`` are taken as not there: an earlier start of this very run has made them.
+
+    Raises errors of the scheme, the metadata and the source arrays; nothing has been touched then.
+    """
+    schemes = _schemes(dataset, config, published)
+    chosen = [layer for layer in dataset.layers if schemes.get(layer.name) and schemes[layer.name].steps]
+    for layer in chosen:
+        _check_layer(layer)
+    layers = tuple(
+        _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, probe, f"l{index}")
+        for index, layer in enumerate(chosen)
+    )
+    layers = _cut(layers, [schemes[layer.name] for layer in chosen])
+    digest = fingerprint(layers)
+    notes = tuple(f"layer {name!r}: {note}" for name, scheme in schemes.items() for note in scheme.notes)
+    coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
+    return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers), notes, coarsest)
+
+
+def _schemes(dataset: Dataset, config: Config, published: Published) -> dict[str, Scheme]:
+    for name in config.layer_names or ():
+        dataset.layer(name)
+    mags = [
+        LayerMags(
+            layer.name,
+            layer.box.shape,
+            tuple(entry.mag for entry in layer.mags if (layer.name, entry.mag) not in published),
+        )
+        for layer in dataset.layers
+    ]
+    return dataset_schemes(
+        mags,
+        voxel_size=dataset.voxel_size.nanometers,
+        mode=config.sampling_mode,
+        coarsest=config.coarsest,
+        from_mag=config.start,
+        only=config.layer_names,
+    )
+
+
+def _check_layer(layer: Layer) -> None:
+    if layer.box.is_empty:
+        raise DatasetError(
+            "the layer's bounding box is empty",
+            where=f"layer {layer.name!r}",
+            hint="correct boundingBox in datasource-properties.json, or leave the layer out",
+        )
+    if layer.data_format not in METADATA_NAMES:
+        raise DatasetError(
+            f"mags of format {layer.data_format} cannot be made",
+            where=f"layer {layer.name!r}",
+            hint="convert the layer to zarr3, or leave it out: name the other layers with --layer-name",
+        )
+
+
+def _plan_layer(
+    dataset: Dataset, layer: Layer, scheme: Scheme, config: Config, chunks_per_shard: Vec3, probe: Probe, layer_id: str
+) -> LayerPlan:
+    arrays = {mag: _probe(dataset, layer, mag, probe) for mag in _existing(scheme)}
+    extra_stops = {axis.name: axis.stop for axis in layer.additional_axes}
+    targets = tuple(
+        TargetMag(
+            mag,
+            target_layout(
+                layer.data_format,
+                next(iter(arrays.values())).info.dtype.name,
+                layer.axes,
+                extra_stops=extra_stops,
+                num_channels=layer.num_channels,
+                channel_index=layer.channel_index,
+                layer_box=layer.box,
+                mag=mag,
+                chunks_per_shard=chunks_per_shard,
+            ),
+            new_mag_path(dataset, layer, mag),
+        )
+        for mag in scheme.targets
+    )
+    return LayerPlan(
+        id=layer_id,
+        name=layer.name,
+        category=layer.category,
+        kernel=config.interpolation_mode.kernel(layer.category),
+        box=layer.box,
+        directory=str(layer_directory(dataset, layer).path),
+        extra_axes=tuple(ExtraAxis(axis.name, axis.start, axis.stop) for axis in layer.additional_axes),
+        sources=tuple(_source(layer, mag, array) for mag, array in arrays.items()),
+        targets=targets,
+        steps=(),
+    )
+
+
+def _existing(scheme: Scheme) -> list[Mag]:
+    """The existing mags that steps read, in their order."""
+    return [step.source for step in scheme.steps if step.source not in scheme.targets]
+
+
+@dataclass(frozen=True)
+class _Array:
+    path: Path
+    info: ArrayInfo
+
+
+def _probe(dataset: Dataset, layer: Layer, mag: Mag, probe: Probe) -> _Array:
+    """Look at the array of an existing mag; it must be what the JSON says."""
+    entry = next(entry for entry in layer.mags if entry.mag == mag)
+    path = locate_mag(dataset, layer, entry).path
+    where = f"layer {layer.name!r}, mag {mag}, {path}"
+    info = probe(path, layer.data_format, layer.axes)
+    if info.dtype.name not in layer.possible_dtypes:
+        raise DatasetError(
+            f"the array holds {info.dtype.name}, but elementClass {layer.element_class!r} with "
+            f"{layer.num_channels} channel(s) means {layer.dtype}",
+            where=where,
+            hint="correct elementClass or numChannels in datasource-properties.json",
+        )
+    if info.num_channels < layer.channel_index + layer.num_channels:
+        raise DatasetError(
+            f"the array has {info.num_channels} channel(s), but the layer claims {layer.num_channels} "
+            f"from index {layer.channel_index}",
+            where=where,
+            hint="correct numChannels or channelIndex in datasource-properties.json",
+        )
+    return _Array(path, info)
+
+
+def _source(layer: Layer, mag: Mag, array: _Array) -> SourceMag:
+    content = (array.path / METADATA_NAMES[layer.data_format]).read_bytes()
+    return SourceMag(mag, str(array.path), array.info.chunk, hashlib.sha256(content).hexdigest())
+
+
+def _cut(layers: tuple[LayerPlan, ...], schemes: list[Scheme]) -> tuple[LayerPlan, ...]:
+    """Cut all layers into regions, as large ones as it takes to stay below the number of jobs that Snakemake likes."""
+    for growth in count():
+        cut = tuple(_with_steps(layer, scheme, growth) for layer, scheme in zip(layers, schemes, strict=True))
+        jobs = sum(len(step.regions) for layer in cut for step in layer.steps)
+        if jobs <= MOST_REGIONS or jobs == sum(len(layer.steps) for layer in cut):
+            return cut
+    raise AssertionError
+
+
+def _with_steps(layer: LayerPlan, scheme: Scheme, growth: int) -> LayerPlan:
+    steps: list[Step] = []
+    remaining = list(scheme.steps)
+    while remaining:
+        first = remaining[0]
+        regions = tuple(_regions(layer, first.target, growth))
+        length = _tail(remaining) if len(regions) == 1 else 1
+        targets = tuple(step.target for step in remaining[:length])
+        steps.append(Step(f"s{len(steps)}", first.source, targets, regions))
+        remaining = remaining[length:]
+    return LayerPlan(**{**vars(layer), "steps": tuple(steps)})
+
+
+def _tail(steps: list[SchemeStep]) -> int:
+    """How many steps follow on each other without an existing mag in between."""
+    for index in range(1, len(steps)):
+        if steps[index].source != steps[index - 1].target:
+            return index
+    return len(steps)
+
+
+def _regions(layer: LayerPlan, mag: Mag, growth: int) -> Iterator[Region]:
+    box = layer.box_in(mag)
+    cell = region_cell(layer.target(mag).layout.shard, REGION_VOXELS << growth)
+    boxes = list(box.split(cell))
+    extras = prod(axis.stop - axis.start for axis in layer.extra_axes)
+    together = max(1, (REGION_VOXELS << growth) // max(1, box.volume)) if len(boxes) == 1 else 1
+    together = ceil_div(extras, ceil_div(extras, min(together, extras)))
+    index = 0
+    for start in range(0, extras, together):
+        for part in boxes:
+            yield Region(f"r{index}", part, start, min(start + together, extras))
+            index += 1
+
+
+def region_cell(shard: Vec3, voxels: int) -> Vec3:
+    """The shape of a region in target voxels: a shard whose shortest edge is doubled until it has ``voxels``.
+
+    >>> region_cell((1024, 1024, 1024), 1024**3), region_cell((4096, 4096, 32), 1024**3)
+    ((1024, 1024, 1024), (4096, 4096, 64))
+    """
+    cell = list(shard)
+    while prod(cell) < voxels:
+        cell[cell.index(min(cell))] *= 2
+    return (cell[0], cell[1], cell[2])

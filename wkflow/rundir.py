@@ -1,0 +1,83 @@
+"""Where the small files of a run lie.
+
+::
+
+    <dataset>/.wkflow/current.json      which run is the dataset's latest, and where its folder is
+    <dataset>/.wkflow/<run>/            the run directory (or --run-dir)
+        plan.json  config.yaml
+        markers/l0.s0.r0.json           the job is done; the shards it wrote, and their sizes
+        markers/l0.published.json       the layer's mags are part of the dataset
+        logs/
+        progress/                       voxels done, seconds, peak memory of each job
+        errors/                         of failed jobs
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wkflow.files import read_json, write_json
+
+HIDDEN = ".wkflow"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The run directory, absolute."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def markers(self) -> Path:
+        return self.path / "markers"
+
+    def marker(self, job_id: str) -> Path:
+        return self.markers / f"{job_id}.json"
+
+    def published(self, layer_id: str) -> Path:
+        return self.markers / f"{layer_id}.published.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def progress(self, job_id: str) -> Path:
+        return self.path / "progress" / f"{job_id}.json"
+
+    def error(self, name: str) -> Path:
+        return self.path / "errors" / f"{name}.json"
+
+
+def hidden_dir(dataset: Path) -> Path:
+    """The folder of wkflow in a dataset."""
+    return dataset / HIDDEN
+
+
+def read_pointer(dataset: Path) -> RunDir | None:
+    """The run directory of the dataset's latest run; None if there was none or its folder is gone."""
+    pointer = read_json(hidden_dir(dataset) / "current.json")
+    if not isinstance(pointer, dict) or not isinstance(pointer.get("run_dir"), str):
+        return None
+    run_dir = RunDir(hidden_dir(dataset) / pointer["run_dir"])
+    return run_dir if run_dir.plan.is_file() else None
+
+
+def write_pointer(dataset: Path, run_dir: RunDir) -> None:
+    """Make ``run_dir`` the dataset's latest run. A folder inside of the dataset is stored relative to it."""
+    hidden = hidden_dir(dataset)
+    inside = run_dir.path.is_relative_to(hidden)
+    stored = run_dir.path.relative_to(hidden) if inside else run_dir.path
+    if read_json(hidden / "current.json") != {"run_dir": str(stored)}:
+        write_json(hidden / "current.json", {"run_dir": str(stored)})
