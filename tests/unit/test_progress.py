@@ -1,0 +1,80 @@
+"""How far a run is, read from its small files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets import DatasetSpec, LayerSpec, make_dataset
+from runs import compute, start
+
+from wkflow.files import write_json
+from wkflow.job import Progress, do_job
+from wkflow.progress import Watch
+from wkflow.run import Run
+
+SPEC = DatasetSpec((LayerSpec("a", size=(140, 40, 40)), LayerSpec("b", size=(10, 10, 10))))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    return start(make_dataset(SPEC, tmp_path / "dataset"), coarsest_mag="4")
+
+
+def state(watch: Watch) -> dict[str, str]:
+    return {f"{entry.layer.name} {entry.source}>{entry.mag}": f"{entry.done}/{entry.total}" for entry in watch.look()}
+
+
+def test_a_run_begins_at_zero_and_shows_mags_in_the_order_in_which_they_are_made(run: Run) -> None:
+    assert state(Watch(run.plan, run.dir)) == {
+        "a 1>2": f"0/{70 * 20 * 20}",
+        "a 2>4": f"0/{35 * 10 * 10}",
+        "b 1>2": "0/125",
+        "b 2>4": "0/27",
+    }
+
+
+def test_voxels_of_running_and_finished_jobs_are_added(run: Run) -> None:
+    watch = Watch(run.plan, run.dir)
+    do_job(run.dir, "l0.s0.r0", 1)
+    first = run.plan.job("l0", "s0", "r0").region.box.volume
+    assert state(watch)["a 1>2"] == f"{first}/28000"
+    write_json(run.dir.progress("l0.s0.r1"), {"voxels": {"2": 100}, "seconds": 1.5, "peak_mb": 10**6})
+    assert state(watch)["a 1>2"] == f"{first + 100}/28000"
+    assert watch.peak_mb == 10**6
+
+
+def test_a_finished_run_is_complete(run: Run) -> None:
+    watch = Watch(run.plan, run.dir)
+    assert not any(entry.is_done for entry in watch.look())
+    compute(run)
+    assert all(entry.is_done and entry.done == entry.total for entry in watch.look())
+    assert watch.peak_mb > 10
+
+
+def test_markers_count_without_progress_files_and_are_read_once(run: Run) -> None:
+    compute(run)
+    for path in run.dir.progress("l0.s0.r0").parent.iterdir():
+        path.unlink()
+    watch = Watch(run.plan, run.dir)
+    before = state(watch)
+    assert all(entry.is_done for entry in watch.look())
+    for path in run.dir.markers.iterdir():
+        path.unlink()
+    assert state(watch) == before
+
+
+def test_a_progress_file_that_is_being_replaced_is_ignored(run: Run) -> None:
+    run.dir.progress("l0.s0.r0").parent.mkdir()
+    run.dir.progress("l0.s0.r0").write_bytes(b"{")
+    assert state(Watch(run.plan, run.dir))["a 1>2"] == "0/28000"
+
+
+def test_a_job_reports_all_of_its_voxels(run: Run) -> None:
+    job = run.plan.job("l1", "s0", "r0")
+    progress = Progress(run.dir, job)
+    for mag in job.step.targets:
+        progress.add(mag, 20)
+    progress.write()
+    assert state(Watch(run.plan, run.dir))["b 2>4"] == "20/27"

@@ -1,0 +1,207 @@
+"""Which run is the current one of a dataset: the plan to follow, new or continued.
+
+Finding out writes nothing, since Snakemake parses its files on every occasion. ``begin`` freezes the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import yaml
+
+from wkflow.arrays.layout import chunks_per_shard_from_env
+from wkflow.arrays.reader import probe
+from wkflow.config import Config, absolute_path
+from wkflow.dataset.location import layer_directory
+from wkflow.dataset.properties import Dataset, read_dataset
+from wkflow.errors import ConflictError, DatasetError, WkflowError
+from wkflow.files import replace_file
+from wkflow.marker import stored_files
+from wkflow.plan import LayerPlan, Plan
+from wkflow.planner import Planned, make_plan
+from wkflow.publish import check_free
+from wkflow.rundir import HIDDEN, RunDir, hidden_dir, read_pointer, write_pointer
+from wkflow.verify import verify_mag
+
+
+@dataclass(frozen=True)
+class Run:
+    """A plan with its run directory. ``notes``: what the user should know; ``stored``: the plan is frozen already."""
+
+    plan: Plan
+    dir: RunDir
+    notes: tuple[str, ...]
+    stored: bool
+
+    @property
+    def is_done(self) -> bool:
+        return all(self.dir.published(layer.id).is_file() for layer in self.plan.layers)
+
+
+def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
+    """The run that ``config`` asks for: the unfinished or finished one that the dataset has, else a new one.
+
+    Raises errors of the target, the dataset, the scheme; ``ConflictError`` if an unfinished run has other options.
+    """
+    dataset = read_dataset(config.target_path)
+    stored = _stored_run(dataset)
+    if stored is not None and not stored.is_done:
+        planned = _plan(dataset, config, environ, stored.plan)
+        if planned.plan.fingerprint != stored.plan.fingerprint or not _is_intact(stored, dataset):
+            raise ConflictError(
+                "an unfinished run with other options, or of a source that was changed since, is in the way",
+                where=stored.dir.path,
+                hint="finish it with its own options, or discard it and start anew: wkflow downsample --restart",
+            )
+        return Run(stored.plan, stored.dir, planned.notes, stored=True)
+    if stored is not None and _is_intact(stored, dataset):
+        with suppress(WkflowError):  # the sources of a finished run may be gone
+            planned = _plan(dataset, config, environ, stored.plan)
+            if planned.plan.fingerprint == stored.plan.fingerprint:
+                return Run(stored.plan, stored.dir, planned.notes, stored=True)
+    planned = _plan(dataset, config, environ, None)
+    return _new_run(dataset, config, planned)
+
+
+def leftovers(dataset: Dataset) -> tuple[Path, ...]:
+    """What the dataset's unfinished run has made and not published: files and folders that `--restart` deletes."""
+    try:
+        run = _stored_run(dataset)
+    except ConflictError:  # a plan that cannot be read
+        run_dir = read_pointer(dataset.root)
+        assert run_dir
+        staging = [layer_directory(dataset, layer).path / HIDDEN / run_dir.path.name for layer in dataset.layers]
+        return tuple(place for place in [*_small_files(run_dir, dataset), *staging] if place.exists())
+    if run is None or run.is_done:
+        return ()
+    places = _small_files(run.dir, dataset)
+    for layer in run.plan.layers:
+        places.append(run.plan.staging(layer))
+        if not run.dir.published(layer.id).is_file():
+            places += _unlisted(run, layer, dataset)
+    return tuple(place for place in places if place.exists())
+
+
+def _small_files(run_dir: RunDir, dataset: Dataset) -> list[Path]:
+    """The run directory; if it is the user's, only what a run has put there."""
+    if run_dir.path.is_relative_to(hidden_dir(dataset.root)):
+        return [run_dir.path]
+    ours = ("plan.json", "config.yaml", "markers", "progress", "errors", "logs", ".snakemake")
+    return [run_dir.path / name for name in ours]
+
+
+def _unlisted(run: Run, layer: LayerPlan, dataset: Dataset) -> list[Path]:
+    """Mags that a publication moved to their place before it was cut off; what only lies in that place is not ours."""
+    listed = {entry.mag for other in dataset.layers if other.name == layer.name for entry in other.mags}
+    moved = []
+    with suppress(WkflowError):
+        files = stored_files(run.plan, layer, run.dir)
+        for target in layer.targets:
+            final = Path(layer.directory) / str(target.mag)
+            if target.mag not in listed and not run.plan.staged(layer, target.mag).exists():
+                verify_mag(target.layout, final, files[target.mag])
+                moved.append(final)
+    return moved
+
+
+def begin(run: Run, config: Config) -> None:
+    """Freeze the plan and make it the dataset's current run; the small files of the run before it go.
+
+    A plan that is stored already stays as it is. Raises ``DatasetError`` if the folder cannot be written.
+    """
+    if not run.plan.layers:
+        return
+    root = Path(run.plan.dataset)
+    try:
+        run.dir.path.mkdir(parents=True, exist_ok=True)
+        content = yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+        replace_file(run.dir.config, content.encode())
+        if not run.stored:
+            replace_file(run.dir.plan, run.plan.dump())
+            _make_current(root, run.dir)
+    except OSError as error:
+        raise DatasetError(
+            f"the run's folder cannot be written: {error.strerror}",
+            where=error.filename or run.dir.path,
+            hint="check the permissions and the free space",
+        ) from error
+
+
+def _make_current(root: Path, run_dir: RunDir) -> None:
+    earlier = read_pointer(root)
+    write_pointer(root, run_dir)
+    if earlier and earlier != run_dir and earlier.path.parent == hidden_dir(root):
+        shutil.rmtree(earlier.path)
+
+
+def _stored_run(dataset: Dataset) -> Run | None:
+    run_dir = read_pointer(dataset.root)
+    if run_dir is None:
+        return None
+    plan = Plan.load(run_dir.plan)
+    # A copied dataset brings the folder of the original's run along.
+    return Run(plan, run_dir, (), stored=True) if plan.dataset == str(dataset.root) else None
+
+
+def _plan(dataset: Dataset, config: Config, environ: Mapping[str, str], earlier: Plan | None) -> Planned:
+    published = {(layer.name, target.mag) for layer in (earlier.layers if earlier else ()) for target in layer.targets}
+    return make_plan(
+        dataset,
+        config,
+        chunks_per_shard=chunks_per_shard_from_env(environ),
+        probe=probe,
+        published=published,
+    )
+
+
+def _is_intact(run: Run, dataset: Dataset) -> bool:
+    """Whether the mags that the run has published are still part of the dataset."""
+    listed = {(layer.name, entry.mag) for layer in dataset.layers for entry in layer.mags}
+    published = [layer for layer in run.plan.layers if run.dir.published(layer.id).is_file()]
+    return all((layer.name, target.mag) in listed for layer in published for target in layer.targets)
+
+
+def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:
+    for layer in planned.plan.layers:
+        for target in layer.targets:
+            check_free(Path(layer.directory) / str(target.mag))
+    _check_writable(dataset, planned.plan)
+    plan = planned.plan
+    hidden = hidden_dir(dataset.root)
+    for attempt in count(2):
+        if not RunDir(hidden / plan.run).plan.exists() and not any(
+            plan.staging(layer).exists() for layer in plan.layers
+        ):
+            break
+        plan = plan.with_run(f"{planned.plan.run}-{attempt}")
+    path = absolute_path(config.run_dir, "run_dir").resolve() if config.run_dir else hidden / plan.run
+    if config.run_dir and (path / "plan.json").exists():
+        raise ConflictError(
+            "the run directory belongs to another run", where=path, hint="choose an empty or new folder for --run-dir"
+        )
+    return Run(plan, RunDir(path), planned.notes, stored=False)
+
+
+def _check_writable(dataset: Dataset, plan: Plan) -> None:
+    """What would fail hours later, when mags are published, is said now."""
+    if not plan.layers:
+        return
+    places = [dataset.root, dataset.properties_path.parent]
+    places += [_existing_parent(Path(layer.directory)) for layer in plan.layers]
+    for place in places:
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise DatasetError(
+                "the dataset is not writable", where=place, hint="get write permission, or downsample a copy of it"
+            )
+
+
+def _existing_parent(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
