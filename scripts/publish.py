@@ -1,0 +1,26 @@
+"""Verify and publish the new mags of a layer, then write its marker: ``publish.py --run-dir DIR --layer l0``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import program
+
+from wkflow.publish import publish
+from wkflow.rundir import RunDir
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run-dir", required=True, type=Path)
+    parser.add_argument("--layer", required=True, help="id of the layer")
+    arguments = parser.parse_args()
+    run_dir = RunDir(arguments.run_dir.absolute())
+
+    error_note = run_dir.error(f"{arguments.layer}.published")
+    program.run(lambda: publish(run_dir, arguments.layer), error_note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The conda environment has what the programs of the rules import, in the versions that the package asks for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOT_FOR_JOBS = {
+    "pygments",
+    "requests",
+    "rich",
+    "snakemake",
+    "snakemake-executor-plugin-kubernetes",
+    "snakemake-executor-plugin-slurm",
+    "typer",
+    "zarr",
+}
+
+
+def requirements() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return dict(re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups() for line in project["dependencies"])  # type: ignore[union-attr]
+
+
+def test_the_conda_environment_agrees_with_the_package() -> None:
+    listed = yaml.safe_load((ROOT / "envs" / "wkflow.yaml").read_text())["dependencies"]
+    [from_pip] = [entry["pip"] for entry in listed if isinstance(entry, dict)]
+    packages = dict(entry.split(" ") for entry in [*listed, *from_pip] if isinstance(entry, str) and " " in entry)
+    del packages["python"]
+    assert packages == {name: bound for name, bound in requirements().items() if name not in NOT_FOR_JOBS}
+
+
+def test_programs_import_nothing_that_only_the_command_line_needs() -> None:
+    modules = [name.replace("-", "_") for name in NOT_FOR_JOBS]
+    code = (
+        f"import sys, wkflow.job, wkflow.run, wkflow.publish, wkflow.receipt; print(set({modules}) & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_locked_version_fits_the_package() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = dict(line.split("==") for line in lines)
+    assert {name.lower().replace("_", "-") for name in locked} >= requirements().keys()

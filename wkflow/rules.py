@@ -1,0 +1,128 @@
+"""What the rules ask: paths and resources of a run. The only place where the library meets Snakemake's objects.
+
+Rules see ids only. Paths are absolute, or relative if Snakemake runs inside of the run directory: so the command line
+can take folders whose names hold braces, which Snakemake would take for wildcards.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wkflow.config import Config
+from wkflow.errors import UsageError, WkflowError
+from wkflow.plan import Job, Plan
+from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
+from wkflow.run import current_run
+from wkflow.rundir import RunDir
+
+_NO_PLAN = Plan(version=0, run="none", fingerprint="", dataset="", layers=())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A parsed run. ``machine``: where jobs run, if that is here."""
+
+    config: Config
+    plan: Plan
+    dir: RunDir
+    home: Path
+    machine: Machine | None
+    python: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], home: Path, workflow: Any) -> Rules:
+        """Read the options and find the run. Ends with Snakemake's own error type, which it shows without a traceback."""
+        from snakemake.exceptions import WorkflowError
+
+        try:
+            config = Config.of(values)
+            python = _python(workflow)
+            if not config.target and "--lint" in sys.argv:  # which needs no more than the rules
+                return cls(config, _NO_PLAN, RunDir(Path(".wkflow")), home, None, python)
+            run = current_run(config)
+            rules = cls(config, run.plan, run.dir, home, _machine(workflow, run.plan), python)
+            rules._check_braces()
+        except WkflowError as error:
+            raise WorkflowError(str(error)) from None
+        return rules
+
+    @property
+    def scripts(self) -> str:
+        return str(self.home / "scripts")
+
+    @property
+    def config_json(self) -> str:
+        """The options that differ from the defaults, with an absolute target."""
+        values = {"target": str(self.config.target_path)} if self.config.target else {}
+        return self.config.model_copy(update=values).model_dump_json(exclude_defaults=True)
+
+    @property
+    def run_dir(self) -> str:
+        return str(self.dir.path)
+
+    @property
+    def receipt(self) -> str | None:
+        return self.config.receipt
+
+    @property
+    def plan_file(self) -> str:
+        return self._path(self.dir.plan)
+
+    def marker(self, job_id: str) -> str:
+        return self._path(self.dir.marker(job_id))
+
+    def log(self, name: str) -> str:
+        return self._path(self.dir.log(name))
+
+    def everything(self) -> list[str]:
+        """The files that a finished run has."""
+        return [self.receipt] if self.receipt else self.published()
+
+    def published(self) -> list[str]:
+        return [self._path(self.dir.published(layer.id)) for layer in self.plan.layers]
+
+    def jobs_of(self, wildcards: Any) -> list[str]:
+        """Markers of all jobs of a layer."""
+        return [self.marker(job.id) for job in self.plan.layer(wildcards.layer).jobs()]
+
+    def needed_by(self, wildcards: Any) -> list[str]:
+        """Markers of the jobs whose shards a job reads."""
+        return [self.marker(job_id) for job_id in self.plan.needed_by(self._job(wildcards))]
+
+    def resources(self, wildcards: Any) -> JobResources:
+        return job_resources(self._job(wildcards), self.config.threads_per_job, self.machine)
+
+    def _job(self, wildcards: Any) -> Job:
+        return self.plan.job(wildcards.layer, wildcards.step, wildcards.region)
+
+    def _path(self, path: Path) -> str:
+        inside = Path.cwd() == self.dir.path
+        return str(path.relative_to(self.dir.path) if inside else path)
+
+    def _check_braces(self) -> None:
+        for path in (self.plan_file, self.receipt or ""):
+            if "{" in path or "}" in path:
+                raise UsageError(
+                    "Snakemake takes braces in paths for wildcards",
+                    where=path,
+                    hint="start it with `wkflow downsample`, or choose another folder with the config key run_dir",
+                )
+
+
+def _machine(workflow: Any, plan: Plan) -> Machine | None:
+    """Bound all local jobs together by the machine's memory, unless the user has set a bound. None on a cluster."""
+    if workflow.resource_settings.nodes is not None:
+        return None
+    bounds = workflow.global_resources
+    if "mem_mb" not in bounds:
+        bounds["mem_mb"] = machine_memory_mb()
+    return Machine(workflow.cores or 1, int(bounds["mem_mb"].value), plan.jobs_at_once)
+
+
+def _python(workflow: Any) -> str:
+    """The interpreter that runs Snakemake; with conda or containers, the one in there."""
+    return "python" if workflow.deployment_settings.deployment_method else sys.executable

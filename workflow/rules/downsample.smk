@@ -1,0 +1,26 @@
+# One job per layer, step and region. It writes only its own shards, and then its marker.
+rule downsample:
+    input:
+        ancient(RULES.plan_file),
+        lambda job: RULES.needed_by(job),
+    output:
+        RULES.marker("{layer}.{step}.{region}"),
+    log:
+        RULES.log("{layer}.{step}.{region}"),
+    wildcard_constraints:
+        layer=r"l\d+",
+        step=r"s\d+",
+        region=r"r\d+",
+    conda:
+        "../../envs/wkflow.yaml"
+    threads: lambda job: RULES.resources(job).threads
+    resources:
+        mem_mb=lambda job: RULES.resources(job).memory_mb,
+        runtime=lambda job: RULES.resources(job).runtime_minutes,
+    params:
+        python=lambda _: RULES.python,
+        scripts=lambda _: RULES.scripts,
+        run_dir=lambda _: RULES.run_dir,
+    shell:
+        "{params.python:q} {params.scripts:q}/downsample.py --run-dir {params.run_dir:q} --threads {threads}"
+        " --job {wildcards.layer}.{wildcards.step}.{wildcards.region} > {log:q} 2>&1"
