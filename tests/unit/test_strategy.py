@@ -1,0 +1,100 @@
+"""Distribution strategies: which combinations of options there are, and what Snakemake is told."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from wkflow import strategy
+from wkflow.errors import UsageError
+from wkflow.strategy import LOCAL, Strategy, execution, usable_cpus
+
+MEM = {"mem": "32G"}
+
+REFUSED: list[tuple[str, int | None, dict[str, Any] | None, str, str]] = [
+    ("multiprocessing", None, MEM, "--job-resources", "Job resources are not supported for multiprocessing execution."),
+    ("multiprocessing", 2, {}, "--job-resources", "Job resources are not supported for multiprocessing execution."),
+    ("sequential", None, MEM, "--job-resources", "Job resources are not supported for sequential execution."),
+    ("sequential", 2, MEM, "--job-resources", "Job resources are not supported for sequential execution."),
+    ("sequential", 1, None, "--jobs", "Number of jobs is not supported for sequential execution."),
+    (
+        "slurm+batching",
+        None,
+        MEM,
+        "--jobs",
+        "--jobs is required for slurm+batching when batch-size is not set in --job-resources.",
+    ),
+    (
+        "slurm+batching",
+        4,
+        MEM | {"batch_size": 2},
+        "--jobs",
+        "--jobs and batch-size in --job-resources are mutually exclusive for slurm+batching.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "jobs", "resources", "option", "text"), REFUSED)
+def test_a_combination_that_webknossos_refuses(
+    name: str, jobs: int | None, resources: dict[str, Any] | None, option: str, text: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        execution(Strategy(name), jobs, resources)
+    assert (caught.value.where, caught.value.what) == (option, text)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["slurm", "slurm+batching", "kubernetes"])
+def test_clusters_without_job_resources_are_refused(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        execution(Strategy(name), None, None)
+    assert str(caught.value.where).startswith("--")
+
+
+@pytest.mark.parametrize(("name", "jobs", "cores"), [("multiprocessing", 3, 3), ("sequential", None, 1)])
+def test_jobs_are_cores_of_this_machine(name: str, jobs: int | None, cores: int) -> None:
+    assert execution(Strategy(name), jobs, None).arguments == ["--cores", str(cores)]
+
+
+def test_without_jobs_all_usable_cpus_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategy, "usable_cpus", lambda: 7)
+    assert execution(Strategy.MULTIPROCESSING, None, None).cores == 7
+
+
+def test_the_strategies_are_those_of_webknossos() -> None:
+    assert list(Strategy) == ["multiprocessing", "sequential", "slurm", "slurm+batching", "kubernetes"]
+    assert set(LOCAL) == {Strategy.MULTIPROCESSING, Strategy.SEQUENTIAL}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "expected"),
+    [
+        (8, None, 8),
+        (8, "max 100000", 8),
+        (8, "400000 100000", 4),
+        (8, "150000 100000", 2),
+        (8, "1000 100000", 1),
+        (2, "400000 100000", 2),
+        (8, "", 8),
+    ],
+)
+def test_cpus_are_counted_by_affinity_and_quota(
+    monkeypatch: pytest.MonkeyPatch, affinity: int, quota: str | None, expected: int
+) -> None:
+    opened = mock.mock_open(read_data=quota) if quota is not None else mock.Mock(side_effect=FileNotFoundError)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
+    monkeypatch.setattr(strategy, "open", opened, raising=False)
+    assert usable_cpus() == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(5, 5), (None, 1)])
+def test_systems_without_affinity_have_all_cpus(
+    monkeypatch: pytest.MonkeyPatch, count: int | None, expected: int
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    monkeypatch.setattr(strategy, "open", mock.Mock(side_effect=FileNotFoundError), raising=False)
+    assert usable_cpus() == expected

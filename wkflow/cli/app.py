@@ -1,0 +1,72 @@
+"""The ``wkflow`` program: its commands, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from wkflow import __version__
+from wkflow.cli.downsample import downsample
+from wkflow.errors import WkflowError
+
+app = typer.Typer(
+    name="wkflow",
+    help="Build the magnification pyramids of WEBKNOSSOS datasets with Snakemake.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(downsample)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"wkflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def wkflow(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Build the magnification pyramids of WEBKNOSSOS datasets with Snakemake."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
+    ours, theirs = _split(arguments)
+    try:
+        code = app(ours, standalone_mode=True, obj=theirs)
+        return int(code or 0)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1
+    except WkflowError as error:
+        print_error(str(error))
+        return error.exit_code
+    except BrokenPipeError:  # `wkflow ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print_error(f"{error.strerror or error}" + (f"\n  where: {error.filename}" if error.filename else ""))
+        return 1
+
+
+def print_error(message: str) -> None:
+    """One message on stderr, never cut or coloured by what it contains."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("Error: ", style="bold red", end="")
+    console.print(message, markup=False)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]

@@ -1,0 +1,110 @@
+"""What a user sees while a run goes on: bars in a terminal, plain lines in a pipe, nothing with ``--quiet``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from wkflow.progress import MagProgress, Watch
+
+
+class Display:
+    """Plain lines: each mag is reported once, when it is done."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._reported: set[str] = set()
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        yield
+
+    def update(self, mags: Sequence[MagProgress]) -> None:
+        for mag in mags:
+            key = title(mag)
+            if mag.done:
+                self._began.setdefault(key, time.monotonic())
+            if mag.is_done and key not in self._reported:
+                self._reported.add(key)
+                self.say(f"{key}: {mag.total / 1e6:,.2f} MVx done")
+
+    def summary(self, watch: Watch, seconds: float) -> None:
+        mags = watch.look()
+        voxels = sum(mag.total for mag in mags)
+        self.say(
+            f"done: {len(mags)} mag(s), {voxels / 1e6:,.2f} MVx in {seconds:.1f} s "
+            f"({voxels / 1e6 / max(seconds, 1e-3):,.1f} MVx/s), {watch.peak_mb} MiB at most in one job"
+        )
+
+
+class Silent(Display):
+    """Nothing but errors."""
+
+    def say(self, line: str) -> None:
+        del line
+
+
+class Bars(Display):
+    """One bar per layer and mag, moving inside of long jobs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            _Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        with self._bars:
+            yield
+
+    def update(self, mags: Sequence[MagProgress]) -> None:
+        for mag in mags:
+            key = title(mag)
+            if key not in self._tasks:
+                self._tasks[key] = self._bars.add_task(escape(key), total=mag.total, start=False)
+            task = self._tasks[key]
+            if mag.done and self._bars.tasks[task].start_time is None:
+                self._bars.start_task(task)
+            self._bars.update(task, completed=mag.done)
+
+
+class _Rate(ProgressColumn):
+    """Target voxels per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if speed is None and task.elapsed:
+            speed = task.completed / task.elapsed
+        return Text(f"{speed / 1e6:8.1f} MVx/s" if speed else "")
+
+
+def title(mag: MagProgress) -> str:
+    return f"{mag.layer.name}  {mag.source} -> {mag.mag}"
+
+
+def display_for(*, quiet: bool, plain: bool) -> Display:
+    """Bars if stdout is a terminal and nothing else writes there (``plain``), else lines."""
+    if quiet:
+        return Silent()
+    return Bars() if sys.stdout.isatty() and not plain else Display()

@@ -1,0 +1,214 @@
+"""``wkflow downsample``: options -> config -> Snakemake."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wkflow.cli import dry_run, launch, restart
+from wkflow.cli.job_resources import parse_job_resources
+from wkflow.config import Config, Interpolation, absolute_path, local_target
+from wkflow.geometry import Mag
+from wkflow.run import current_run
+from wkflow.scheme import SamplingMode
+from wkflow.strategy import Strategy, execution
+
+_CONTEXT = "WEBKNOSSOS context"
+_EXECUTOR = "Executor options"
+_MORE = "More than webknossos has"
+
+
+class TransferMode(StrEnum):
+    """How a remote dataset's mags get to the server."""
+
+    COPY = "copy"
+    MOVE_AND_SYMLINK = "move+symlink"
+    SYMLINK = "symlink"
+    HTTP = "http"
+
+
+class AccessMode(StrEnum):
+    """How a remote dataset's voxels are read."""
+
+    DIRECT_PATH = "direct_path"
+    ZARR_STREAMING = "zarr_streaming"
+    PROXY_PATH = "proxy_path"
+
+
+def _one_of(choices: type[StrEnum]) -> str:
+    """For help texts; as metavar, long lists leave no room for the names of options."""
+    *most, last = choices
+    return f"{', '.join(most)} or {last}"
+
+
+def _mag(text: str) -> str:
+    try:
+        return str(Mag.parse(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+
+
+def _job_resources(text: str) -> dict[str, Any]:
+    try:
+        return parse_job_resources(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+
+
+def downsample(  # noqa: PLR0913 the options of the command
+    context: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
+        ),
+    ],
+    sampling_mode: Annotated[
+        SamplingMode,
+        typer.Option(
+            metavar="MODE",
+            help=f"How axes are halved: each by its own resolution, all alike, or x and y only ({_one_of(SamplingMode)}).",
+        ),
+    ] = SamplingMode.ANISOTROPIC,
+    layer_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Name of the layer to downsample; can be given several times. Default: all layers."
+        ),
+    ] = None,
+    coarsest_mag: Annotated[
+        str | None,
+        typer.Option(
+            parser=_mag,
+            metavar="MAG",
+            help="The mag to stop at, a number or a dash-separated string (2 or 2-2-2). "
+            "Default: the first one with at most 100 voxels along x and y.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="WK_TOKEN",
+            show_envvar=True,
+            rich_help_panel=_CONTEXT,
+            metavar="TOKEN",
+            help="Authentication token, needed for non-public datasets on a server (see webknossos.org/auth/token).",
+        ),
+    ] = None,
+    transfer_mode: Annotated[
+        TransferMode | None,
+        typer.Option(
+            metavar="MODE",
+            rich_help_panel=_CONTEXT,
+            help=f"{_one_of(TransferMode)}. Required for remote datasets, ignored for local ones.",
+        ),
+    ] = None,
+    access_mode: Annotated[
+        AccessMode | None,
+        typer.Option(
+            metavar="MODE",
+            rich_help_panel=_CONTEXT,
+            help=f"How to read remote datasets: {_one_of(AccessMode)}. "
+            "Default: direct_path, but proxy_path if --transfer-mode is http.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel=_EXECUTOR,
+            help="Worker threads in all; on a cluster, jobs in flight. Default: the usable CPUs; on a cluster 100.",
+        ),
+    ] = None,
+    distribution_strategy: Annotated[
+        Strategy,
+        typer.Option(metavar="STRATEGY", rich_help_panel=_EXECUTOR, help=f"Where jobs run: {_one_of(Strategy)}."),
+    ] = Strategy.MULTIPROCESSING,
+    job_resources: Annotated[
+        dict[str, Any] | None,
+        typer.Option(
+            parser=_job_resources,
+            metavar="JSON|KEY=VALUE,...",
+            rich_help_panel=_EXECUTOR,
+            help='Resources of cluster jobs, as JSON or key=value. Example: \'{"mem": "10M"}\'',
+        ),
+    ] = None,
+    dry_run_: Annotated[
+        bool, typer.Option("--dry-run", "-n", rich_help_panel=_MORE, help="Show the plan and touch nothing.")
+    ] = False,
+    from_mag: Annotated[
+        str | None,
+        typer.Option(
+            parser=_mag,
+            metavar="MAG",
+            rich_help_panel=_MORE,
+            help="An existing mag to start from. Default: the layer's coarsest.",
+        ),
+    ] = None,
+    interpolation_mode: Annotated[
+        Interpolation,
+        typer.Option(
+            metavar="MODE",
+            rich_help_panel=_MORE,
+            help=f"How a block becomes a voxel: {_one_of(Interpolation)}. "
+            "By default the median for color, the mode for segmentation.",
+        ),
+    ] = Interpolation.DEFAULT,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", rich_help_panel=_MORE, help="Folder for plan, markers and logs. Default: in the dataset."
+        ),
+    ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            rich_help_panel=_MORE,
+            help="File to write when all is done, for workflows that depend on it.",
+        ),
+    ] = None,
+    restart_: Annotated[
+        bool,
+        typer.Option("--restart", rich_help_panel=_MORE, help="Discard an unfinished run of the dataset, then start."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", rich_help_panel=_MORE, help="Do not ask before discarding.")] = (
+        False
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_MORE, help="Show errors only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", rich_help_panel=_MORE, help="Show Snakemake's own output.")
+    ] = False,
+) -> None:
+    """Create coarser magnifications of a WEBKNOSSOS dataset.
+
+    Everything after -- is handed on to Snakemake.
+    """
+    config = Config.of(
+        {
+            "target": str(local_target(target)),
+            "sampling_mode": sampling_mode,
+            "layer_names": tuple(layer_name) if layer_name else None,
+            "coarsest_mag": coarsest_mag,
+            "from_mag": from_mag,
+            "interpolation_mode": interpolation_mode,
+            "run_dir": str(absolute_path(run_dir, "--run-dir")) if run_dir else None,
+            "receipt": str(absolute_path(receipt, "--receipt")) if receipt else None,
+        }
+    )
+    if restart_ and restart.discard_unfinished(config.target_path, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
+        typer.echo("then the run starts anew; nothing was touched")
+        return
+    run = current_run(config)
+    how = execution(distribution_strategy, jobs, job_resources)
+    if dry_run_:
+        dry_run.show(run, config.threads_per_job, how.cores)
+        return
+    _ = token, transfer_mode, access_mode  # for remote datasets only; the parser has checked them
+    launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])

@@ -1,0 +1,62 @@
+"""``--dry-run``: what a run would do, from the plan alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from wkflow.geometry import Mag
+from wkflow.plan import Job, LayerPlan
+from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
+from wkflow.run import Run
+
+_COLUMNS = ("layer", "from", "new mag", "shape", "jobs", "reads", "writes", "memory per job")
+_PIPE_WIDTH = 10_000
+
+
+def show(run: Run, most_threads: int, cores: int) -> None:
+    """Print one line per new mag. Bytes are those of the voxels before compression."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    for note in run.notes:
+        console.print(note, markup=False)
+    if not run.plan.layers or run.is_done:
+        console.print("nothing to do")
+        return
+    table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
+    machine = Machine(cores, machine_memory_mb(), run.plan.jobs_at_once)
+    resources = partial(job_resources, most_threads=most_threads, machine=machine)
+    for layer in run.plan.layers:
+        for source, mag in layer.mag_steps():
+            table.add_row(*_row(layer, source, mag, resources))
+    console.print(table)
+    jobs = sum(1 for _ in run.plan.jobs())
+    done = sum(run.dir.marker(job.id).is_file() for job in run.plan.jobs())
+    console.print(f"{jobs} job(s), {done} of them done, on {cores} core(s); nothing was touched")
+
+
+def _row(layer: LayerPlan, source: Mag, mag: Mag, resources: Callable[[Job], JobResources]) -> list[str]:
+    step = next(step for step in layer.steps if mag in step.targets)
+    jobs = [Job(layer, step, region) for region in step.regions]
+    memory = max(resources(job).memory_mb for job in jobs)
+    voxel = np.dtype(layer.target(mag).layout.dtype).itemsize
+    return [
+        escape(layer.name),
+        str(source),
+        str(mag),
+        "x".join(str(length) for length in layer.box_in(mag).shape),
+        str(len(jobs)) if mag == step.targets[0] else "same",
+        _amount(layer.voxels(source), voxel),
+        _amount(layer.voxels(mag), voxel),
+        decimal(memory * 2**20),
+    ]
+
+
+def _amount(voxels: int, itemsize: int) -> str:
+    return f"{voxels / 1e6:,.2f} MVx {decimal(voxels * itemsize)}"

@@ -1,0 +1,173 @@
+"""Start Snakemake for a run, show how it goes on, and say how it ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wkflow.cli.display import display_for
+from wkflow.config import Config
+from wkflow.errors import PipelineError, UsageError, WkflowError
+from wkflow.files import read_json, write_json
+from wkflow.home import home
+from wkflow.progress import Watch
+from wkflow.receipt import receipt
+from wkflow.run import Run, begin
+from wkflow.strategy import Execution
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_POLL_SECONDS = 0.1
+_OUTPUT = "snakemake"
+
+
+@dataclass(frozen=True)
+class Output:
+    """How much is shown."""
+
+    quiet: bool
+    verbose: bool
+
+
+class StoppedError(WkflowError):
+    """A signal has ended the run; exit code as shells have it."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        what = "interrupted" if number is signal.SIGINT else "terminated"
+        super().__init__(f"{what}; run the same command again to go on from here")
+        self.exit_code = 128 + number
+
+
+def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra: Sequence[str]) -> None:
+    """Run the plan to its end. Raises :class:`PipelineError` with the one message that matters."""
+    display = display_for(quiet=output.quiet, plain=output.verbose)
+    for note in run.notes:
+        display.say(note)
+    was_done = run.is_done
+    if not run.plan.layers or (was_done and not extra):
+        _write_receipt(config)
+        display.say(_nothing_to_do(run))
+        return
+    _check_receipt(config)
+    began = time.monotonic()
+    watch = Watch(run.plan, run.dir)
+    with _begun(run, config, extra), _snakemake(run, how, output, extra) as process, display.live():
+        while process.poll() is None:
+            time.sleep(_POLL_SECONDS)
+            if not was_done:
+                display.update(watch.look())
+        said = run.dir.log(_OUTPUT).read_text(errors="replace")
+        if process.returncode != 0:
+            raise _failure(run, said)
+    if was_done or not run.is_done:  # Snakemake was asked for something else, by arguments behind `--`
+        display.say(said)
+        return
+    _write_receipt(config)
+    display.summary(watch, time.monotonic() - began)
+
+
+def _check_receipt(config: Config) -> None:
+    """What would fail when all is done, is said now."""
+    if config.receipt is None:
+        return
+    place = Path(config.receipt)
+    parent = next(path for path in place.parents if path.exists())
+    if place.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError("the receipt cannot be written there", where=place, hint="choose another --receipt")
+
+
+def _write_receipt(config: Config) -> None:
+    if config.receipt:
+        content = receipt(config.target_path)
+        if read_json(Path(config.receipt)) != content:
+            write_json(Path(config.receipt), content)
+
+
+def _nothing_to_do(run: Run) -> str:
+    made = [f"layer {layer.name!r} has " + ", ".join(str(t.mag) for t in layer.targets) for layer in run.plan.layers]
+    return "nothing to do" + (f": {'; '.join(made)}" if made else "")
+
+
+@contextmanager
+def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
+    """The run's folder, with the plan frozen in it.
+
+    Arguments behind `--` may ask for no run at all (`-- --dry-run`). Then it is up to Snakemake to freeze the plan, by
+    its first rule, and a new folder in which it did not goes again (unless it failed: there are logs in it).
+    """
+    new = [path for path in (run.dir.path, *run.dir.path.parents) if not path.exists()]
+    ours = config.model_copy(update={"receipt": None})  # the receipt is written here, when Snakemake is done
+    begin(replace(run, stored=True) if extra else run, ours)
+    run.dir.logs.mkdir(exist_ok=True)
+    shutil.rmtree(run.dir.path / "errors", ignore_errors=True)  # those of an earlier start
+    yield
+    if new and not run.dir.plan.exists():
+        shutil.rmtree(new[-1])
+
+
+@contextmanager
+def _snakemake(run: Run, how: Execution, output: Output, extra: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake in the run directory, in a session of its own. It and its jobs are killed if we are stopped.
+
+    They may be: what they have not finished is done again by the next start. If we are killed ourselves, Snakemake sees
+    the end of the pipe that is its stdin (:mod:`wkflow.cli.snakemake`).
+    """
+    command = [sys.executable, "-m", "wkflow.cli.snakemake", "--snakefile", str(home() / "Snakefile")]
+    command += ["--configfile", run.dir.config.name, *how.arguments, *extra]
+    environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
+    if home() == _PACKAGE.parent:  # a clone that need not be installed
+        environment["PYTHONPATH"] = os.pathsep.join([str(home()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with _sigterm_raises(), run.dir.log(_OUTPUT).open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=run.dir.path,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=None if output.verbose else log,
+            stderr=None if output.verbose else subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        except KeyboardInterrupt:
+            raise StoppedError(signal.SIGINT) from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def stop(number: int, _: object) -> None:
+        raise StoppedError(signal.Signals(number))
+
+    earlier = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _failure(run: Run, said: str) -> PipelineError:
+    """The error of the job that failed first; else the end of Snakemake's own output."""
+    notes = sorted((run.dir.path / "errors").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    for note in notes:
+        content = read_json(note)
+        if isinstance(content, dict):
+            return PipelineError(content["error"], where=f"log: {run.dir.log(note.stem)}")
+    lines = [line for line in said.splitlines() if line.strip()]
+    if not lines:
+        return PipelineError("Snakemake failed", hint="see its output above")
+    return PipelineError(
+        "Snakemake failed: " + "\n  ".join(lines[-8:]),
+        where=f"log: {run.dir.log(_OUTPUT)}",
+        hint="run it again with --verbose to see Snakemake's own output",
+    )
