@@ -1,0 +1,46 @@
+"""Independent OME-Zarr validators accept what wkflow writes.
+
+OME-Zarr asks for at most five axes in the order time, channel (or other), space; the order within space is free.
+Layers whose arrays are stored otherwise (c,t,x,y,z; more than one additional axis) are valid WEBKNOSSOS data and no valid
+OME-Zarr, whoever writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ome_zarr_models
+import pytest
+import yaozarrs
+import zarr
+from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+
+from .wkflow_runner import run_wkflow
+
+LAYOUTS = [
+    *(("zarr", axes) for axes in ("cxyz", "czyx", "cyxz", "xyz", "zyx")),
+    *(("zarr3", axes) for axes in ("cxyz", "czyx", "cyxz", "xyz", "zyx", "tcxyz", "tczyx")),
+]
+
+
+@pytest.fixture(params=LAYOUTS, ids=" ".join)
+def layer(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The directory of a downsampled layer."""
+    kind, axes = request.param
+    additional = (("t", 0, 2),) if "t" in axes else ()
+    spec = LayerSpec("layer", size=(40, 34, 33), storage=Storage(kind, axes=axes), additional_axes=additional)
+    dataset = make_dataset(DatasetSpec((spec,), voxel_size=(4.0, 4.0, 8.0)), tmp_path / "ds")
+    run_wkflow(dataset)
+    return dataset / "layer"
+
+
+def test_ome_zarr_models_accepts_metadata_and_arrays(layer: Path) -> None:
+    image = ome_zarr_models.open_ome_zarr(zarr.open_group(layer, mode="r"))
+    assert [dataset.path for dataset in image.ome_attributes.multiscales[0].datasets] == ["1", "2-2-1", "4-4-2"]
+
+
+def test_yaozarrs_accepts_metadata(layer: Path) -> None:
+    path = layer / "zarr.json"
+    found = json.loads(path.read_text())["attributes"] if path.exists() else json.loads((layer / ".zattrs").read_text())
+    assert yaozarrs.validate_ome_json(json.dumps(found)) is not None
