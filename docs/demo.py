@@ -1,0 +1,58 @@
+"""What ``make demo`` does: make a small dataset, downsample it with the command line, show what came out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tensorstore
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+
+DEMO = Path("demo").absolute()
+SIZE = (300, 280, 90)
+SHADES = " .:-=+*#%@"
+
+
+def main() -> None:
+    dataset = DEMO / "cortex"
+    shutil.rmtree(dataset, ignore_errors=True)
+    DEMO.mkdir(exist_ok=True)
+    storage = Storage("zarr3", chunk=(32, 32, 32), shard=(256, 256, 256))
+    color = LayerSpec("color", size=SIZE, pattern="em", storage=storage)
+    cells = LayerSpec("cells", category="segmentation", dtype="uint32", size=SIZE, pattern="labels", storage=storage)
+    make_dataset(DatasetSpec((color, cells), voxel_size=(11.24, 11.24, 28.0)), dataset)
+    print(f"made {dataset}: two layers of {' x '.join(map(str, SIZE))} voxels, mag 1\n")
+
+    command = [sys.executable, "-m", "wkflow", "downsample", str(dataset)]
+    print("$ wkflow downsample", dataset, flush=True)
+    subprocess.run(command, check=True)
+
+    properties = json.loads((dataset / "datasource-properties.json").read_text())
+    print("\nthe dataset now has")
+    for layer in properties["dataLayers"]:
+        for mag in layer["mags"]:
+            path = dataset / mag["path"]
+            stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            print(f"  {layer['name']:6} mag {'-'.join(map(str, mag['mag'])):6} {stored / 1e3:8.1f} kB in {path}")
+    coarsest = dataset / properties["dataLayers"][0]["mags"][-1]["path"]
+    print(f"\nthe middle of {coarsest}:")
+    show(coarsest)
+
+
+def show(mag: Path) -> None:
+    """Draw a slice of an array, to see that there is something in it."""
+    array = tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": str(mag)}}).result()
+    x, y, z = (-(-n // f) for n, f in zip(SIZE, (4, 4, 2), strict=True))
+    image = array[0, :x, :y, z // 2].read().result()[::1, ::2]
+    for row in image.T:
+        print("  " + "".join(SHADES[int(value) * len(SHADES) // 256] for value in row))
+
+
+if __name__ == "__main__":
+    main()
