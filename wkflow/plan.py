@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -36,6 +37,8 @@ PLAN_VERSION = 1
 
 RESULT_VERSION = 1
 """Raised when the same options and source give other bytes than before."""
+
+_RUN = re.compile(r"[0-9a-f]{8}(-[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,10 @@ class Plan:
                     where=path,
                     hint="finish it with that version, or give it up: wkflow downsample --restart",
                 )
-            return _adapter().validate_json(content)
+            plan = _adapter().validate_json(content)
+            if not _RUN.fullmatch(plan.run) or plan.fingerprint != fingerprint(plan.layers):
+                raise ValueError("the plan was changed")
+            return plan
         except (ValueError, AttributeError, ValidationError) as error:
             raise ConflictError(
                 "the stored plan is damaged", where=path, hint="start anew: wkflow downsample --restart"

@@ -81,7 +81,10 @@ def leftovers(dataset: Dataset) -> tuple[Path, ...]:
     if run is None or run.is_done:
         return ()
     places = _small_files(run.dir, dataset)
+    homes = {layer.name: str(layer_directory(dataset, layer).path) for layer in dataset.layers}
     for layer in run.plan.layers:
+        if homes.get(layer.name) != layer.directory:
+            continue  # nothing is deleted that a plan alone says is ours
         places.append(run.plan.staging(layer))
         if not run.dir.published(layer.id).is_file():
             places += _unlisted(run, layer, dataset)

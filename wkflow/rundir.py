@@ -66,11 +66,17 @@ def hidden_dir(dataset: Path) -> Path:
 
 
 def read_pointer(dataset: Path) -> RunDir | None:
-    """The run directory of the dataset's latest run; None if there was none or its folder is gone."""
+    """The run directory of the dataset's latest run; None if there was none or its folder is gone.
+
+    The file may have come with a dataset from anywhere: what it names is a folder directly in ours, or a whole path.
+    """
     pointer = read_json(hidden_dir(dataset) / "current.json")
     if not isinstance(pointer, dict) or not isinstance(pointer.get("run_dir"), str):
         return None
-    run_dir = RunDir(hidden_dir(dataset) / pointer["run_dir"])
+    stored = Path(pointer["run_dir"])
+    if ".." in stored.parts or not (stored.is_absolute() or len(stored.parts) == 1):
+        return None
+    run_dir = RunDir(hidden_dir(dataset) / stored)
     return run_dir if run_dir.plan.is_file() else None
 
 

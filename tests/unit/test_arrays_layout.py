@@ -70,11 +70,6 @@ def test_wkw_has_no_channel_index():
     assert (made.axes, made.shape[0], made.channel_index) == (CXYZ, 2, 0)
 
 
-def test_survives_json():
-    made = layout(axes=("c", "t", "z", "y", "x"), extra_stops={"t": 5})
-    assert ArrayLayout.from_json(json.loads(json.dumps(made.to_json()))) == made
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -112,15 +112,6 @@ class ArrayLayout:
         if missing or set(extra) - set(self.axes):
             raise ArrayError(f"the axes {list(self.axes)} do not fit to the additional indices {dict(extra)}")
         return tuple(named[axis] for axis in self.axes)
-
-    def to_json(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ArrayLayout:
-        """The inverse of ``to_json``."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**fields)
 
 
 def target_layout(  # noqa: PLR0913 - each is a fact of the layer or the mag
