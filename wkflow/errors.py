@@ -10,12 +10,53 @@ that fits, so that callers without knowledge of wkflow can catch them, too::
     |   +-- LayerNotFoundError   (LookupError)
     |   +-- SchemeError          (ValueError)    no valid list of mags leads from here to there
     +-- ArrayError          (OSError)            voxels cannot be read or written
+    |   +-- CorruptChunkError                    a stored chunk cannot be decoded
+    +-- SpaceError          (OSError)            there is not enough disk space
     +-- ConflictError       (RuntimeError)       something else changed or holds what we need
+    |   +-- HeldError                            another process works on the dataset
     +-- VerificationError   (RuntimeError)       what was written is not what was meant
     +-- PipelineError       (RuntimeError)       a job of the pipeline failed
 """
 
 from __future__ import annotations
+
+import errno
+import unicodedata
+
+_INVISIBLE = ("Cc", "Cs", "Zl", "Zp")
+_ROOM = "make room"
+_GOES_ON = "run the same command again, it goes on where it stopped"
+_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EROFS: "make the file system writable",
+    errno.EACCES: "get write permission",
+    errno.EPERM: "get write permission",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.EIO: "check the disk",
+}
+
+
+def message(what: str, *, where: object = None, hint: str | None = None) -> str:
+    """How users see an error."""
+    lines = [what]
+    if where:
+        lines.append(f"  where: {where}")
+    if hint:
+        lines.append(f"  what to do: {hint}")
+    return "\n".join(map(_visible, lines))
+
+
+def _visible(text: str) -> str:
+    """Names from a dataset must not move the cursor or forge lines; line ends of ``what`` are ours."""
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _INVISIBLE else ascii(c)[1:-1] for c in text)
+
+
+def disk_hint(error: OSError) -> str | None:
+    """What to do about an error of the operating system that is no mistake of ours; None if that is not known."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{remedy} and {_GOES_ON}" if remedy else None
 
 
 class WkflowError(Exception):
@@ -25,6 +66,8 @@ class WkflowError(Exception):
     """
 
     exit_code = 1
+    permanent = False
+    """Whether doing the same again, as schedulers do with failed jobs, is useless."""
 
     def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
         super().__init__(what, where, hint)
@@ -33,22 +76,20 @@ class WkflowError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        lines = [self.what]
-        if self.where:
-            lines.append(f"  where: {self.where}")
-        if self.hint:
-            lines.append(f"  what to do: {self.hint}")
-        return "\n".join(lines)
+        return message(self.what, where=self.where, hint=self.hint)
 
 
 class UsageError(WkflowError, ValueError):
     """An option or a config key has a value that cannot be used."""
 
     exit_code = 2
+    permanent = True
 
 
 class DatasetError(WkflowError, ValueError):
     """The dataset's metadata are damaged, contradictory or not supported."""
+
+    permanent = True
 
 
 class DatasetNotFoundError(DatasetError, FileNotFoundError):
@@ -67,8 +108,24 @@ class ArrayError(WkflowError, OSError):
     """Voxels or array metadata cannot be read or written."""
 
 
+class CorruptChunkError(ArrayError):
+    """A stored chunk or shard cannot be decoded."""
+
+    permanent = True
+
+
+class SpaceError(WkflowError, OSError):
+    """The disk has less room than what is to be written."""
+
+
 class ConflictError(WkflowError, RuntimeError):
     """Another run, another tool or an earlier state stands in the way."""
+
+    permanent = True
+
+
+class HeldError(ConflictError):
+    """Another process works on the dataset."""
 
 
 class VerificationError(WkflowError, RuntimeError):

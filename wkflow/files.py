@@ -10,27 +10,41 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from wkflow.failpoint import step
 
-def replace_file(path: Path, content: bytes, *, temporary_dir: Path | None = None) -> None:
+_LARGEST_SMALL_FILE = 256 * 2**20
+
+
+def replace_file(path: Path, content: bytes, *, alone: bool = False) -> None:
     """Write ``content`` to ``path``: temporary file, fsync, rename, fsync of the directory.
 
-    A link is followed, what it points to is replaced. Mode and owner of an existing file are kept; a new file gets what
-    the umask and the directory give. ``temporary_dir`` must be on the same file system.
+    A link is not followed but replaced: what it leads to may belong to somebody else. Mode and owner of an existing file
+    are kept; a new file gets what the umask and the directory give. ``alone``: nobody else replaces this file meanwhile,
+    so that the temporary file has a name of its own and the next attempt removes what a crash has left of this one.
     """
-    path = path.resolve()
-    temporary = (temporary_dir or path.parent) / f".{secrets.token_hex(8)}.tmp"
+    temporary = temporary_of(path) if alone else path.parent / f".{secrets.token_hex(8)}.tmp"
+    if alone:
+        temporary.unlink(missing_ok=True)
     try:
         with temporary.open("xb") as file:
             file.write(content)
+            step("file.written")
             with contextlib.suppress(FileNotFoundError):
                 _copy_owner(path, file.fileno())
             file.flush()
             os.fsync(file.fileno())
+        step("file.synced")
         temporary.replace(path)
+        step("file.renamed")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def temporary_of(path: Path) -> Path:
+    """Where a file is written that nobody else replaces meanwhile."""
+    return path.parent / f".{path.name}.tmp"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -42,9 +56,19 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any | None:
     """The content of a JSON file of our own; None if it does not exist or is damaged."""
     try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        content = read_plain(path)
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
         return None
+
+
+def read_plain(path: Path) -> bytes | None:
+    """The content of a file; None if there is none, or anything else (a link, a folder, a pipe), or if it is huge."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):  # no such place; ValueError: NUL
+        return None
+    return path.read_bytes() if stat.S_ISREG(found.st_mode) and found.st_size <= _LARGEST_SMALL_FILE else None
 
 
 def sync_directory(path: Path) -> None:
@@ -57,7 +81,9 @@ def sync_directory(path: Path) -> None:
 
 
 def _copy_owner(path: Path, descriptor: int) -> None:
-    existing = path.stat()
+    existing = path.lstat()
+    if not stat.S_ISREG(existing.st_mode):
+        return
     with contextlib.suppress(PermissionError):  # only root may give files away
         os.fchown(descriptor, existing.st_uid, existing.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(existing.st_mode))

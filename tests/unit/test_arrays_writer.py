@@ -2,6 +2,7 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from wkflow.arrays.create import create_array
 from wkflow.arrays.layout import DTYPES, target_layout
 from wkflow.arrays.reader import open_reader
-from wkflow.arrays.verify import check_file
+from wkflow.arrays.verify import file_problem
 from wkflow.arrays.writer import RegionWriter
-from wkflow.errors import ArrayError, VerificationError
+from wkflow.errors import ArrayError
 from wkflow.geometry import Box, Mag
 
 CXYZ = ("c", "x", "y", "z")
@@ -70,11 +71,11 @@ def write(made, root, box, voxels, *, extra=None, attempt="a", threads=1, **opti
             futures = {tile: pool.submit(writer.encode, tile, extra or {}, cut(voxels, box, tile)) for tile in shuffled}
             for tile in tiles:
                 writer.append(futures[tile].result())
-        files = writer.finish()
+        files = writer.flush()
     assert list((root / "tmp").iterdir()) == []
     for file in files:
         assert (root / "mag" / file.path).stat().st_size == file.size
-        check_file(made, root / "mag" / file.path)
+        assert file_problem(made, root / "mag", file, whole=True) is None
     assert files == tuple(sorted(files))
     assert len(files) == sum(path.is_file() for path in (root / "mag").rglob("*")) - 1
     return files
@@ -225,7 +226,7 @@ def test_all_zero_tiles_need_no_voxels(tmp_path):
         for unit in writer.units(BOX):
             for tile in writer.tiles(unit):
                 writer.append(writer.encode(tile, {}, None))
-        assert writer.finish() == ()
+        assert writer.flush() == ()
 
 
 def test_a_flat_layer_has_one_large_shard(tmp_path):
@@ -264,18 +265,31 @@ def chunks_of(path, count):
 @pytest.mark.parametrize("data_format", FORMATS)
 def test_damaged_files_are_found(tmp_path, data_format):
     made = layout(data_format, BOX)
-    file = tmp_path / "a/mag" / write(made, tmp_path / "a", BOX, noise(BOX))[0].path
-    content = file.read_bytes()
-    damaged = [b"", content[:3], b"\0" * len(content)]
-    if data_format != "zarr":
-        damaged += [content[:-1], content + b"\0", b"x" + content]
-    for wrong in damaged:
-        file.write_bytes(wrong)
-        with pytest.raises(VerificationError):
-            check_file(made, file)
-    file.unlink()
-    with pytest.raises(VerificationError):
-        check_file(made, file)
+    stored = write(made, tmp_path / "a", BOX, noise(BOX))[0]
+    path = tmp_path / "a/mag" / stored.path
+    content = path.read_bytes()
+    for wrong in [b"", content[:3], content[:-1], content + b"\0", b"x" + content]:
+        path.write_bytes(wrong)
+        assert "bytes instead of" in str(file_problem(made, tmp_path / "a/mag", stored))
+        resized = replace(stored, size=len(wrong))  # as if the size had never been known
+        assert file_problem(made, tmp_path / "a/mag", resized, whole=True)
+    path.write_bytes(b"\0" * len(content))
+    assert file_problem(made, tmp_path / "a/mag", stored)
+    path.unlink()
+    assert file_problem(made, tmp_path / "a/mag", stored) == "it is missing"
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_any_flipped_bit_is_found_by_the_checksum(tmp_path, data_format):
+    made = layout(data_format, BOX, per_shard=(2, 2, 2))
+    stored = write(made, tmp_path / "a", BOX, noise(BOX))[0]
+    path = tmp_path / "a/mag" / stored.path
+    content = path.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 50)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        assert file_problem(made, tmp_path / "a/mag", stored, whole=True)
+    path.write_bytes(content)
+    assert file_problem(made, tmp_path / "a/mag", stored, whole=True) is None
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
@@ -305,7 +319,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
             for unit in writer.units(BOX):
                 for tile in writer.tiles(unit):
                     writer.append(writer.encode(tile, {}, cut(noise(BOX), BOX, tile)))
-            writer.finish()
+            writer.flush()
 
     with pytest.raises(ArrayError, match="cannot be written"):
         fail()

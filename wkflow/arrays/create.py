@@ -10,7 +10,8 @@ import tensorstore as ts
 from wkflow.arrays.layout import ArrayLayout
 from wkflow.arrays.wkw import HEADER_NAME, WkwHeader
 from wkflow.arrays.zstd import LEVEL
-from wkflow.errors import ArrayError
+from wkflow.errors import ArrayError, disk_hint
+from wkflow.failpoint import step
 from wkflow.files import replace_file, sync_directory
 
 METADATA_NAMES = {"wkw": HEADER_NAME, "zarr": ".zarray", "zarr3": "zarr.json"}
@@ -28,8 +29,10 @@ def create_array(layout: ArrayLayout, directory: Path) -> None:
     try:
         _make_directories(directory)
         replace_file(directory / METADATA_NAMES[layout.data_format], array_metadata(layout))
+        step("array.created")
     except OSError as error:
-        raise ArrayError(f"the array cannot be created: {error.strerror}", where=directory) from error
+        what = f"the array cannot be created: {error.strerror}"
+        raise ArrayError(what, where=directory, hint=disk_hint(error)) from error
 
 
 def ensure_array(layout: ArrayLayout, directory: Path) -> None:

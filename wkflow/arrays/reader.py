@@ -28,6 +28,7 @@ class ArrayInfo:
     """What an array says about itself. ``shape``, ``chunk`` (decoded at once) and ``shard`` (a file) are along x, y, z.
 
     ``shape`` of a wkw array, which has no end, is that of the largest wkw array. ``num_channels`` counts all channels.
+    ``chunk_bytes``: of a decoded chunk along all axes.
     """
 
     dtype: np.dtype[Any]
@@ -36,6 +37,7 @@ class ArrayInfo:
     shard: Vec3
     axes: tuple[str, ...]
     num_channels: int
+    chunk_bytes: int = 0
 
 
 class Reader(Protocol):
@@ -53,8 +55,12 @@ class Reader(Protocol):
         """The voxels ``[c, z, y, x]`` of ``box``, C-contiguous and in native byte order; into ``out`` if given.
 
         Voxels outside of the array are 0, chunks that are not stored have the array's fill value. ``extra``: index along each
-        additional axis. Raises ``ArrayError`` if a chunk is damaged.
+        additional axis. Raises ``ArrayError`` if a chunk is damaged, if there is something else than a file in its place, or if
+        the array is not there any more.
         """
+
+    def is_missing(self, box: Box, extra: Extra = NO_EXTRA) -> bool:
+        """Whether all voxels of ``box`` are 0 since none of them is stored; no voxel is read. False may mean: not known."""
 
 
 def open_reader(

@@ -6,8 +6,8 @@ took 0.09 s where one took 0.2 to 1.1 s, since fsync waits for the disk and not 
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,19 +18,30 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from wkflow.errors import ArrayError
+from wkflow.arrays.checksum import extend
+from wkflow.errors import ArrayError, disk_hint
+from wkflow.failpoint import step
 from wkflow.files import sync_directory
 
 _THREADS = 8
 _MOST_PENDING = 64
+_NAME = re.compile(r"(c/)?[0-9]+(/[0-9]+)*|z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
 
 
 @dataclass(frozen=True, order=True)
 class StoredFile:
-    """A file of a mag: its path relative to the mag's directory (with ``/``) and its size in bytes."""
+    """A file of a mag: its path relative to the mag's directory (with ``/``), its size in bytes, its checksum.
+
+    Raises ``ValueError`` if no array that we write has a file of that name: records may come with a dataset from anywhere.
+    """
 
     path: str
     size: int
+    checksum: int
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.path):
+            raise ValueError(f"no file of a mag: {self.path!r}")
 
 
 class Storage:
@@ -43,38 +54,44 @@ class Storage:
         self._numbers = count()
         self._open: dict[str, BinaryIO] = {}
         self._directories: set[Path] = set()
-        self._files: dict[str, int] = {}
+        self._unsynced: set[Path] = set()
+        self._names: set[str] = set()
+        self._new: list[StoredFile] = []
         self._pending: deque[Future[None]] = deque()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="storage")
-        with _clear_errors(tmp_dir):
+        with clear_errors(tmp_dir):
             tmp_dir.mkdir(parents=True, exist_ok=True)
 
     def open(self) -> BinaryIO:
         """A new temporary file, to be handed to ``store``."""
         path = self._temporary()
-        with _clear_errors(path):
+        with clear_errors(path):
             file = path.open("wb", buffering=2**20)
         self._open[file.name] = file
+        step("shard.opened")
         return file
 
-    def store(self, file: BinaryIO, name: str) -> None:
+    def store(self, file: BinaryIO, name: str, checksum: int) -> None:
         """Begin to bring a complete temporary file to its place, ``name`` relative to the mag."""
-        with _clear_errors(file.name):
+        with clear_errors(file.name):
             size = file.seek(0, os.SEEK_END)
-        self._begin(name, size, partial(_settle, file))
+        self._begin(StoredFile(name, size, checksum), partial(_settle, file))
         del self._open[file.name]
 
-    def put(self, content: bytes, name: str) -> None:
+    def put(self, content: bytes, name: str, head_length: int) -> None:
         """Begin to store a small file."""
-        self._begin(name, len(content), partial(_write, self._temporary(), content))
+        checksum = extend(extend(0, content[head_length:]), content[:head_length])
+        self._begin(StoredFile(name, len(content), checksum), partial(_write, self._temporary(), content))
 
-    def finish(self) -> tuple[StoredFile, ...]:
-        """Wait until everything is durable and in place. Returns all files, sorted by path."""
+    def flush(self) -> tuple[StoredFile, ...]:
+        """Wait until everything is durable and in place. Returns the files stored since the last call, sorted by path."""
         while self._pending:
             self._pending.popleft().result()
-        with _clear_errors(self._mag_dir):
-            list(self._pool.map(sync_directory, self._directories))
-        return tuple(sorted(StoredFile(name, size) for name, size in self._files.items()))
+        with clear_errors(self._mag_dir):
+            list(self._pool.map(sync_directory, self._unsynced))
+        self._unsynced.clear()
+        stored, self._new = sorted(self._new), []
+        return tuple(stored)
 
     def close(self) -> None:
         """Stop, and remove the temporary files that are left."""
@@ -90,28 +107,31 @@ class Storage:
     def _temporary(self) -> Path:
         return self._tmp_dir / f"{self._attempt}-{next(self._numbers)}"
 
-    def _begin(self, name: str, size: int, move_to: Callable[[Path], None]) -> None:
-        if name in self._files:
-            raise ValueError(f"{name} was stored already: tiles have to come unit by unit")
+    def _begin(self, file: StoredFile, move_to: Callable[[Path], None]) -> None:
+        if file.path in self._names:
+            raise ValueError(f"{file.path} was stored already: tiles have to come unit by unit")
         while len(self._pending) >= _MOST_PENDING or (self._pending and self._pending[0].done()):
             self._pending.popleft().result()
-        path = self._mag_dir / name
+        path = self._mag_dir / file.path
         self._make_directory(path.parent)
-        self._files[name] = size
+        self._unsynced.add(path.parent)
+        self._names.add(file.path)
+        self._new.append(file)
         self._pending.append(self._pool.submit(_checked, move_to, path))
 
     def _make_directory(self, directory: Path) -> None:
         if directory in self._directories:
             return
-        with _clear_errors(directory):
+        with clear_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
         self._directories.add(directory)
         if directory != self._mag_dir:
             self._make_directory(directory.parent)
+            self._unsynced.add(directory.parent)
 
 
 def _checked(move_to: Callable[[Path], None], path: Path) -> None:
-    with _clear_errors(path):
+    with clear_errors(path):
         move_to(path)
 
 
@@ -123,18 +143,19 @@ def _settle(file: BinaryIO, final: Path, content: bytes = b"") -> None:
     with file:
         file.write(content)
         file.flush()
+        step("shard.written")
         os.fsync(file.fileno())
+    step("shard.synced")
     Path(file.name).replace(final)
+    step("shard.renamed")
 
 
 @contextmanager
-def _clear_errors(where: Path | str) -> Iterator[None]:
+def clear_errors(where: Path | str) -> Iterator[None]:
+    """Make errors of the operating system ``ArrayError``, which say where."""
     try:
         yield
     except ArrayError:
         raise
     except OSError as error:
-        hint = None
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "make room and run the same command again, it goes on where it stopped"
-        raise ArrayError(f"voxels cannot be written: {error.strerror}", where=where, hint=hint) from error
+        raise ArrayError(f"voxels cannot be written: {error.strerror}", where=where, hint=disk_hint(error)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import tensorstore as ts
 
 from wkflow.arrays.layout import DTYPES, NO_EXTRA, SPATIAL_AXES, WKW_AXES, Extra
+from wkflow.arrays.presence import ArrayFiles
 from wkflow.arrays.reader import ArrayInfo, Voxels, copy_transposed, local_slices, result_array
 from wkflow.errors import ArrayError
 from wkflow.geometry import Box, Vec3
@@ -36,6 +38,7 @@ class TensorReader:
         self._path = path
         self._store = _open(path, data_format, cache_bytes, threads)
         self.info = _describe(path, self._store, axes)
+        self._files = ArrayFiles(path, data_format, self.info.axes)
         order = self._store.chunk_layout.inner_order
         self._stored_order = tuple(range(self._store.rank)) if order is None else tuple(order)
         self._whole = Box((0, 0, 0), self.info.shape)
@@ -58,22 +61,41 @@ class TensorReader:
             copy_transposed(voxels, out[local_slices(stored, box.start)])
         return out
 
-    def _read_stored(self, box: Box, extra: Extra) -> Voxels:
-        """The voxels ``[c, z, y, x]`` of a box inside of the array; in memory they are in the order of the stored chunks."""
+    def is_missing(self, box: Box, extra: Extra = NO_EXTRA) -> bool:
+        stored = box.intersect(self._whole)
+        if stored.is_empty or any(not 0 <= extra[axis] < stop for axis, stop in self._extra_stops.items()):
+            return True
+        if np.any(self._store.fill_value):
+            return False
+        try:
+            statistics = self._view(stored, extra).storage_statistics(query_not_stored=True).result()
+        except Exception:  # an index may be damaged: who reads voxels is told so
+            return False
+        return bool(statistics.not_stored)
+
+    def _view(self, box: Box, extra: Extra) -> Any:
         position: dict[str, Any] = {axis: slice(box.start[i], box.stop[i]) for i, axis in enumerate(SPATIAL_AXES)}
         position |= {
             "c": slice(self.channels.start, self.channels.stop),
             **{a: slice(i, i + 1) for a, i in extra.items()},
         }
-        view = self._store[tuple(position[axis] for axis in self.info.axes)]
+        return self._store[tuple(position[axis] for axis in self.info.axes)]
+
+    def _read_stored(self, box: Box, extra: Extra) -> Voxels:
+        """The voxels ``[c, z, y, x]`` of a box inside of the array; in memory they are in the order of the stored chunks."""
+        self._files.check(box, self.channels, extra)
+        view = self._view(box, extra)
         try:
             voxels = view.transpose(self._stored_order).read().result()
+        except MemoryError:
+            raise
         except Exception as error:  # TensorStore raises what fits the cause, of many types
             raise ArrayError(
                 f"voxels cannot be read: {_reason(error)}",
                 where=f"{self._path}, x, y, z = {box.start} to {box.stop}",
                 hint="if a file is damaged or cut off, restore it from a copy",
             ) from error
+        self._files.check_array()
         stored_axes = [self.info.axes[i] for i in self._stored_order]
         singles = tuple(i for i, axis in enumerate(stored_axes) if axis in extra)
         kept = [axis for axis in stored_axes if axis not in extra]
@@ -124,6 +146,7 @@ def _describe(path: Path, store: Any, axes: Sequence[str] | None) -> ArrayInfo:
         _spatial(axes, layout.write_chunk.shape or store.shape),
         tuple(axes),
         store.shape[axes.index("c")] if "c" in axes else 1,
+        prod(layout.read_chunk.shape or store.shape) * np.dtype(store.dtype.name).itemsize,
     )
 
 

@@ -1,25 +1,33 @@
-"""Is a stored file what a writer leaves behind? Structure only: sizes, index, checksums of the index, no voxels."""
+"""Is a stored file what its writer has left behind? Sizes, index, checksums; no voxels."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
 
+from wkflow.arrays.checksum import file_checksum
 from wkflow.arrays.format import stored_format
 from wkflow.arrays.layout import ArrayLayout
-from wkflow.errors import VerificationError
+from wkflow.arrays.storage import StoredFile
 
 
-def check_file(layout: ArrayLayout, path: Path) -> None:
-    """Check a file of an array of ours. Raises ``VerificationError`` if it is cut off, damaged or of another array."""
+def file_problem(layout: ArrayLayout, directory: Path, file: StoredFile, *, whole: bool = False) -> str | None:
+    """What is wrong with a file of a mag in ``directory``; None if nothing is. ``whole``: all of it is read."""
+    path = directory / file.path
     try:
-        problem = _format_of(layout).check(path)
+        size = path.stat().st_size
+        if size != file.size:
+            return f"it has {size} bytes instead of {file.size}"
+        stored = _format_of(layout)
+        if problem := stored.check(path):
+            return problem
+        if whole and file_checksum(path, stored.head_length) != file.checksum:
+            return "its checksum is wrong"
+    except FileNotFoundError:
+        return "it is missing"
     except OSError as error:
-        problem = error.strerror or str(error)
-    if problem:
-        raise VerificationError(
-            f"a stored file is damaged: {problem}", where=path, hint="start anew: wkflow downsample --restart"
-        )
+        return error.strerror or str(error)
+    return None
 
 
 _format_of = lru_cache(maxsize=16)(stored_format)

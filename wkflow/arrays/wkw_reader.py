@@ -13,6 +13,7 @@ import numpy as np
 import wkw
 
 from wkflow.arrays.layout import NO_EXTRA, WKW_AXES, Extra
+from wkflow.arrays.presence import ArrayFiles
 from wkflow.arrays.reader import ArrayInfo, Voxels, local_slices, result_array
 from wkflow.arrays.wkw import HEADER_LENGTH, HEADER_NAME, RAW, WkwHeader, wkw_file_name
 from wkflow.errors import ArrayError
@@ -32,6 +33,7 @@ class WkwReader:
         file = block * self._header.file_length
         dtype = np.dtype(self._header.dtype)
         self.info = ArrayInfo(dtype, _LARGEST, (block,) * 3, (file,) * 3, WKW_AXES, self._header.num_channels)
+        self._files = ArrayFiles(path, "wkw", WKW_AXES)
         self._checked: dict[Vec3, None] = {}
         try:
             self._dataset = wkw.Dataset.open(str(path))
@@ -53,14 +55,21 @@ class WkwReader:
             out[local_slices(stored, box.start)] = voxels
         return out
 
+    def is_missing(self, box: Box, extra: Extra = NO_EXTRA) -> bool:
+        del extra
+        cells = box.intersect(Box((0, 0, 0), _LARGEST)).cells(self.info.shard).split((1, 1, 1))
+        return not any((self._path / wkw_file_name(*cell.start)).exists() for cell in cells)
+
     def _read_stored(self, box: Box) -> Voxels:
         """The voxels ``[c, z, y, x]`` of a box within the range of coordinates; not always contiguous."""
+        self._files.check(box, self.channels)
         for cell in box.cells(self.info.shard).split((1, 1, 1)):
             self._check_file(cell.start)
         try:
             voxels: Voxels = self._dataset.read(box.start, box.shape)
         except Exception as error:
             raise _unreadable(str(error), f"{self._path}, x, y, z = {box.start} to {box.stop}") from error
+        self._files.check_array()
         return voxels[self.channels.start : self.channels.stop].transpose(0, 3, 2, 1)
 
     def _check_file(self, cell: Vec3) -> None:

@@ -6,7 +6,7 @@ Threads compress tiles, one thread appends them to their files in Morton order::
         for unit in writer.units(box):
             for tile in writer.tiles(unit):
                 writer.append(writer.encode(tile, {}, voxels_of(tile)))
-        files = writer.finish()
+        files = writer.flush()
 
 The bytes depend on voxels and layout only: chunks are compressed one by one and their order in the file is fixed, so
 neither threads nor the size of tiles matter. Chunks and files of zeros are not stored.
@@ -24,10 +24,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from wkflow.arrays.checksum import extend
 from wkflow.arrays.format import Numbers, StoredFormat, stored_format
 from wkflow.arrays.layout import ArrayLayout, Extra
 from wkflow.arrays.morton import MortonOrder
-from wkflow.arrays.storage import Storage, StoredFile
+from wkflow.arrays.storage import Storage, StoredFile, clear_errors
 from wkflow.geometry import Box, Vec3
 
 __all__ = ["EncodedTile", "RegionWriter", "StoredFile", "Unit"]
@@ -132,11 +133,14 @@ class RegionWriter:
                 self._open[place] = _OpenShard(self._storage.open(), self._format, len(self._order))
             self._open[place].add(first, payloads)
 
-    def finish(self) -> tuple[StoredFile, ...]:
-        """Complete all files and make them durable. Returns them sorted by path; files of zeros are not stored."""
+    def flush(self) -> tuple[StoredFile, ...]:
+        """Complete all files and make them durable; between two units only. Returns those stored since the last call.
+
+        They are sorted by path; files of zeros are not stored.
+        """
         for place in list(self._open):
             self._close_shard(place)
-        return self._storage.finish()
+        return self._storage.flush()
 
     def _channels_of(self, channel_cell: int, voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The voxels in one chunk's worth of channels; those that are not the layer's are 0."""
@@ -172,11 +176,11 @@ class RegionWriter:
     def _put(self, place: Place, payload: bytes) -> None:
         offset, length = np.array([[self._format.head_length], [len(payload)]], np.uint64)
         head, tail = self._format.seal(offset, length)
-        self._storage.put(head + payload + tail, self._format.file_name(place))
+        self._storage.put(head + payload + tail, self._format.file_name(place), self._format.head_length)
 
     def _close_shard(self, place: Place) -> None:
-        self._storage.store(self._open[place].complete(), self._format.file_name(place))
-        del self._open[place]
+        file, checksum = self._open.pop(place).complete()
+        self._storage.store(file, self._format.file_name(place), checksum)
 
 
 class _OpenShard:
@@ -186,6 +190,7 @@ class _OpenShard:
         self._file = file
         self._format = stored
         self._position = file.seek(stored.head_length)
+        self._checksum = 0
         self._next = 0
         self._offsets: Numbers = np.zeros(count, np.uint64)
         self._lengths: Numbers = np.zeros(count, np.uint64)
@@ -200,13 +205,15 @@ class _OpenShard:
             else:
                 self._append(payload, 1)
 
-    def complete(self) -> BinaryIO:
+    def complete(self) -> tuple[BinaryIO, int]:
+        """The whole file and its checksum."""
         self._add_zeros(len(self._offsets) - self._next)
         head, tail = self._format.seal(self._offsets, self._lengths)
-        self._file.write(tail)
-        self._file.seek(0)
-        self._file.write(head)
-        return self._file
+        with clear_errors(self._file.name):
+            self._file.write(tail)
+            self._file.seek(0)
+            self._file.write(head)
+        return self._file, extend(extend(self._checksum, tail), head)
 
     def _add_zeros(self, count: int) -> None:
         if self._format.zero_chunk is None:
@@ -219,7 +226,10 @@ class _OpenShard:
         run = slice(self._next, self._next + count)
         self._offsets[run] = self._position + len(payload) * np.arange(count)
         self._lengths[run] = len(payload)
-        self._file.write(payload * count)
+        content = payload * count
+        with clear_errors(self._file.name):
+            self._file.write(content)
+        self._checksum = extend(self._checksum, content)
         self._position += len(payload) * count
         self._next += count
 

@@ -1,0 +1,65 @@
+"""What lies where the files of an array belong.
+
+A file that is not there is zeros, as the formats define it; one that was deleted cannot be told from one that never was.
+But libraries also read zeros where data were lost (TensorStore 0.1.86, wkw 1.1.24): for a link that leads nowhere, a
+directory in place of a file, a file in place of a directory, an array that is moved away while it is open. At a named
+pipe they wait forever. So places are looked at before their files are read. That is one ``stat`` per file and read,
+little beside opening and decoding it, and links cost no more than files.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.grid import file_grid
+from wkflow.arrays.layout import NO_EXTRA, Extra
+from wkflow.errors import ArrayError
+from wkflow.geometry import Box
+
+
+class ArrayFiles:
+    """The places of an array's files. ``axes`` are in storage order."""
+
+    def __init__(self, path: Path, data_format: str, axes: Sequence[str]) -> None:
+        self._path = path
+        self._metadata = path / METADATA_NAMES[data_format]
+        self._grid = file_grid(path, data_format, axes)
+
+    def check(self, box: Box, channels: range, extra: Extra = NO_EXTRA) -> None:
+        """Raise ``ArrayError`` if something that is no file lies where one with voxels of ``box`` belongs."""
+        for name in self._grid.names(box, channels, extra):
+            place = f"{self._path}/{name}"
+            if problem := _problem(place):
+                raise ArrayError(f"voxels cannot be read: {problem}", where=place, hint="restore the file from a copy")
+
+    def check_array(self) -> None:
+        """Raise ``ArrayError`` if the array is not there any more: what was read just now may be wrong zeros."""
+        try:
+            os.stat(self._metadata)  # noqa: PTH116 - called for each box
+        except OSError as error:
+            raise ArrayError(
+                f"the array was moved or deleted while it was being read: {error.strerror}", where=self._metadata
+            ) from error
+
+
+def _problem(place: str) -> str | None:
+    try:
+        mode = os.stat(place).st_mode  # noqa: PTH116 - there may be many
+    except FileNotFoundError:
+        return "a link leads nowhere" if _is_behind_broken_link(Path(place)) else None
+    except OSError as error:
+        return error.strerror
+    return None if stat.S_ISREG(mode) else "it is not a file"
+
+
+def _is_behind_broken_link(place: Path) -> bool:
+    """Whether a place that does not exist is a link, or in a directory that is one."""
+    while not place.is_symlink():
+        if place.exists():
+            return False
+        place = place.parent
+    return not place.exists()
