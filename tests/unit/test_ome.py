@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import yaozarrs
 import zarr
 
-from wkflow.dataset.ome import ome_files
+from wkflow.dataset.ome import check_groups, ome_files, read_group_file
 from wkflow.dataset.properties import Dataset, parse_dataset
 from wkflow.errors import DatasetError
 
@@ -212,6 +214,59 @@ def test_arrays_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="metadata of an array") as caught:
         ome_files(opened, existing)
     assert caught.value.where == str(tmp_path / "color" / "zarr.json")
+
+
+IN_THE_WAY: dict[str, Callable[[Path], object]] = {
+    "link": lambda path: path.symlink_to(path.parent / "precious"),
+    "link_to_nothing": lambda path: path.symlink_to("nowhere"),
+    "link_to_itself": lambda path: path.symlink_to(path.name),
+    "directory": Path.mkdir,
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+@pytest.mark.parametrize("name", ["zarr.json", "color/zarr.json", ".zgroup", "color/.zgroup", "color/.zattrs"])
+def test_what_is_no_plain_file_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    opened = dataset(tmp_path, layer(data_format="zarr3" if name.endswith("zarr.json") else "zarr"))
+    (tmp_path / "precious").write_text('{"precious": 1}')
+    IN_THE_WAY[kind](tmp_path / name)
+    for look in (lambda: ome_files(opened), lambda: check_groups(opened, ())):
+        with pytest.raises(DatasetError, match="belong here, but this is") as caught:
+            look()
+        assert caught.value.where == str(tmp_path / name)
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "zarr.json"
+    with path.open("wb") as file:
+        file.truncate(32 * 2**20 + 1)
+    with pytest.raises(DatasetError, match="too large"):
+        read_group_file(path)
+
+
+@pytest.mark.parametrize(("data_format", "name"), [("zarr3", "zarr.json"), ("zarr", ".zarray")])
+@pytest.mark.parametrize("place", [".", "color"])
+def test_groups_are_not_made_of_arrays(tmp_path: Path, data_format: str, name: str, place: str) -> None:
+    opened = dataset(tmp_path, layer(data_format=data_format))
+    (tmp_path / place / name).write_text('{"node_type": "array"}')
+    with pytest.raises(DatasetError, match="metadata of an array"):
+        check_groups(opened, ())
+
+
+def test_groups_that_can_be_written(tmp_path: Path) -> None:
+    """A layer without mags of its own counts when it gets new ones."""
+    far = [{"mag": 1, "path": "./elsewhere"}]
+    opened = dataset(tmp_path, layer(), layer("old", "zarr"), layer("far", mags=far), layer("wkw", "wkw"))
+    write(opened)
+    for name in ("far", "wkw", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "zarr.json").symlink_to("nowhere")
+    (tmp_path / ".zattrs").symlink_to("nowhere")
+    check_groups(opened, {"color", "old", "wkw"})
+    with pytest.raises(DatasetError, match="a link"):
+        check_groups(opened, {"far"})
 
 
 def test_foreign_and_missing_mags_are_left_out(tmp_path: Path) -> None:

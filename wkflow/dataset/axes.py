@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from wkflow.dataset.document import Node, shown
 
 DEFAULT_ORDER: Mapping[str, int] = {"c": 0, "x": 1, "y": 2, "z": 3}
-_LONGEST_AXIS = 2**40
+_LONGEST_AXIS = 2**31
 _MOST_AXES = 32
 
 

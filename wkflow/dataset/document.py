@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from reprlib import Repr
@@ -17,6 +18,7 @@ from typing import Any
 
 from wkflow.errors import DatasetError
 
+_LONGEST_TEXT = 4096  # bytes, the limit of paths
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 80
 
@@ -29,14 +31,14 @@ def shown(value: object) -> str:
 def decode(text: bytes, where: object) -> tuple[str, Any]:
     """The document as text (a byte order mark included) and as Python values.
 
-    ``NaN`` and ``Infinity``, which are no json, become strings: harmless in fields nobody reads, refused as numbers.
+    ``NaN`` and ``Infinity``, which are no json, become `NoNumber`: harmless in fields nobody reads, refused in all others.
     A key that stands twice in one object is refused, since readers do not agree on which of the two counts.
     Raises ``DatasetError`` for anything that is not one json value in UTF-8.
     """
     try:
         decoded = text.decode("utf-8")
         start = 1 if decoded.startswith("\ufeff") else 0
-        return decoded, json.loads(decoded[start:], object_pairs_hook=_unique, parse_constant=str)
+        return decoded, json.loads(decoded[start:], object_pairs_hook=_unique, parse_constant=NoNumber)
     except UnicodeDecodeError as error:
         what = f"the file is not UTF-8 text: byte {error.start} cannot be read"
     except RecursionError:
@@ -53,10 +55,19 @@ def decode(text: bytes, where: object) -> tuple[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in members if keys.count(key) > 1)
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {shown(twice)} stands twice in one object")
     return members
+
+
+@dataclass(frozen=True)
+class NoNumber:
+    """``NaN``, ``Infinity`` or ``-Infinity``."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -110,12 +121,14 @@ class Node:
             raise self.error(f"the number {shown(self.value)} is too large") from None
 
     def string(self) -> str:
-        """A string that is not empty and can be (part of) a path: no NUL, no half of a surrogate pair."""
+        """A string that is not empty and can be (part of) a path: no NUL, no half of a surrogate pair, not too long."""
         value = self.value
         if not isinstance(value, str) or not value:
             raise self.error(f"a text is needed here, got {shown(value)}")
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise self.error(f"the text holds characters that no file name can have: {shown(value)}")
+        if len(value.encode()) > _LONGEST_TEXT:
+            raise self.error(f"the text is too long: {shown(value)}", f"at most {_LONGEST_TEXT} bytes")
         return value
 
     def choice(self, allowed: Sequence[str]) -> str:

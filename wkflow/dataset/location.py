@@ -106,7 +106,8 @@ def _find_directory(path: Path) -> Path | None:
         return None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         hint = "check the path, its links, and whether you may read it"
-        raise DatasetError(f"the path cannot be followed: {error}", where=path, hint=hint) from error
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise DatasetError(f"the path cannot be followed: {reason}", where=path, hint=hint) from error
     if not is_directory:
         raise DatasetError(
             "a directory is needed, but this is a file", where=path, hint="check the path of the mag or layer"
@@ -115,4 +116,7 @@ def _find_directory(path: Path) -> Path | None:
 
 
 def _describe(path: Path) -> str:
-    return f"{path} -> {path.readlink()} (broken link)" if path.is_symlink() else str(path)
+    try:
+        return f"{path} -> {path.readlink()} (broken link)"
+    except OSError:  # it is no link, or the path is too long
+        return str(path)

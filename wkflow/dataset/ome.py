@@ -9,13 +9,15 @@ file                           content
 ``<layer>/.zgroup, .zattrs``   group and ``multiscales`` (OME-Zarr 0.4), zarr layers
 =============================  ==========================================================
 
-Foreign attributes in existing files are kept. Everything here only computes contents; nothing is written.
+Foreign attributes in existing files are kept. A file that is a link is refused: what it leads to may belong to another
+dataset, or be no metadata at all. Everything here only computes contents; nothing is written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,50 @@ _AXIS_TYPES: Mapping[str, Mapping[str, str]] = {
     "z": {"type": "space", "unit": "nanometer"},
 }
 
+_LARGEST_FILE = 32 * 2**20
+
 Existing = Callable[[Path], bytes | None]
 
 
-def ome_files(dataset: Dataset, existing: Existing) -> dict[Path, bytes]:
+def read_group_file(path: Path) -> bytes | None:
+    """The content of a metadata file, None if there is none. Raises ``DatasetError`` if it is anything but a plain file."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "too large" if stat.S_ISREG(found.st_mode) else "not a file"
+        hint = "move it away, or put the file itself there"
+        raise DatasetError(f"metadata of OME-Zarr belong here, but this is {kind}", where=path, hint=hint)
+    return path.read_bytes()
+
+
+def check_groups(dataset: Dataset, new: Collection[str]) -> None:
+    """Raise ``DatasetError`` if something is in the way of the files of :func:`ome_files`, now or when the layers of the
+    names ``new`` have got their new mags."""
+    for directory, data_format in dict.fromkeys(_groups(dataset, new)):
+        if data_format == "zarr3":
+            _group3(directory / "zarr.json", read_group_file)
+            continue
+        read_group_file(directory / ".zgroup")
+        if directory != dataset.root:
+            read_group_file(directory / ".zattrs")
+        if (directory / ".zarray").exists():
+            raise _is_array(directory / ".zarray")
+
+
+def _groups(dataset: Dataset, new: Collection[str]) -> Iterator[tuple[Path, str]]:
+    for layer in dataset.layers:
+        if layer.data_format not in ("zarr", "zarr3"):
+            continue
+        yield dataset.root, layer.data_format
+        if layer.name in new or any(_own_name(dataset, layer, entry) for entry in layer.mags):
+            home = layer_directory(dataset, layer)
+            if not home.foreign:
+                yield home.path, layer.data_format
+
+
+def ome_files(dataset: Dataset, existing: Existing = read_group_file) -> dict[Path, bytes]:
     """The metadata files to write for the zarr and zarr3 layers of ``dataset``, by absolute path.
 
     ``existing`` gives a file's present content, None if there is none. Files that say the right thing already are left
@@ -111,10 +153,14 @@ def _group3(path: Path, existing: Existing) -> dict[str, Any]:
     """The zarr v3 group at ``path`` with the attributes it has. Consolidated metadata goes: it would hide new mags."""
     present = _load(existing(path)) or {}
     if present.get("node_type") == "array":
-        hint = "correct the paths in the dataset's json: this is the directory of a mag"
-        raise DatasetError("the metadata of an array lie where those of a group belong", where=path, hint=hint)
+        raise _is_array(path)
     attributes = {"attributes": present["attributes"]} if isinstance(present.get("attributes"), dict) else {}
     return {"zarr_format": 3, "node_type": "group"} | attributes
+
+
+def _is_array(path: Path) -> DatasetError:
+    hint = "correct the paths in the dataset's json: this is the directory of a mag"
+    return DatasetError("the metadata of an array lie where those of a group belong", where=path, hint=hint)
 
 
 def _load(content: bytes | None) -> dict[str, Any] | None:

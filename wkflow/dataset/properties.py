@@ -25,11 +25,14 @@ PROPERTIES = "datasource-properties.json"
 
 _CATEGORIES = ("color", "segmentation")
 _DATA_FORMATS = ("wkw", "zarr", "zarr3", "n5", "neuroglancerPrecomputed")
-_LARGEST_FILE = 256 * 2**20
-_LARGEST_COORDINATE = 2**40
+_LARGEST_FILE = 32 * 2**20  # becomes up to 50 times as much in memory
+_LARGEST_COORDINATE = 2**31  # webknossos counts voxels in 32 bits
 _LARGEST_MAG = 2**31
 _MOST_CHANNELS = 2**16
 _LONGEST_NAME = 255  # bytes, the limit of file systems
+_TAKEN_NAMES = (PROPERTIES, "zarr.json")
+_INVISIBLE = ("Cc", "Zl", "Zp")  # control characters, line and paragraph separators
+_REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # the name would be shown as another
 
 
 @dataclass(frozen=True)
@@ -185,14 +188,18 @@ def mags_key(layer: Mapping[str, Any]) -> str:
 
 
 def _parse_name(node: Node) -> str:
-    """The name becomes a directory, so it must not lead anywhere else; anything printable is fine."""
+    """The name becomes a directory, so it must not lead anywhere else; anything that can be seen is fine."""
     name = node.string()
-    if name.startswith(".") or "/" in name or any(unicodedata.category(character) == "Cc" for character in name):
-        hint = "rename the layer: no slash, no control characters, no dot at the beginning"
+    if name.startswith(".") or "/" in name or name in _TAKEN_NAMES or any(map(_is_invisible, name)):
+        hint = "rename the layer: no slash, no control characters, no dot at the beginning, not a file of the dataset"
         raise node.error(f"{shown(name)} cannot be the name of a layer", hint)
     if len(name.encode()) > _LONGEST_NAME:
         raise node.error(f"the name of the layer is too long: {shown(name)}", f"at most {_LONGEST_NAME} bytes")
     return name
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE or unicodedata.bidirectional(character) in _REORDERING
 
 
 def _parse_box(node: Node) -> Box:
