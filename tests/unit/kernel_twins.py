@@ -1,4 +1,4 @@
-"""The kernels once more, slow and obvious: one block after the other, in exact Python arithmetic or by numpy.median."""
+"""Voxels to compare the kernels with their twins in ``wkflow.kernels.reference``."""
 
 from __future__ import annotations
 
@@ -8,62 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkflow.geometry import Vec3
-from wkflow.kernels import Kernel
 
 Array = NDArray[Any]
 
 INTEGERS = ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
 FLOATS = ["float16", "float32", "float64"]
 DTYPES = [*INTEGERS, *FLOATS, "bool"]
-
-
-def downsample_twin(source: Array, factor: Vec3, kernel: Kernel) -> Array:
-    blocks = split_blocks(source, factor)
-    twin = {
-        Kernel.MEDIAN: median,
-        Kernel.MODE: mode,
-        Kernel.MAX: np.max,
-        Kernel.MIN: np.min,
-        Kernel.NEAREST: lambda block: block[0],
-        Kernel.MEAN: mean,
-    }[kernel]
-    result = np.empty(blocks.shape[:-1], source.dtype)
-    with np.errstate(all="ignore"):
-        for index in np.ndindex(result.shape):
-            result[index] = twin(blocks[index])
-    return result
-
-
-def split_blocks(source: Array, factor: Vec3) -> Array:
-    """[..., z, y, x] as [..., z / fz, y / fy, x / fx, voxels of a block], which are y fastest, then x, then z."""
-    fx, fy, fz = factor
-    *leading, nz, ny, nx = source.shape
-    split = source.reshape(*leading, nz // fz, fz, ny // fy, fy, nx // fx, fx)
-    ordered = np.moveaxis(split, (-5, -1, -3), (-3, -2, -1))
-    return ordered.reshape(*ordered.shape[:-3], fx * fy * fz)
-
-
-def median(block: Array) -> Any:
-    if block.dtype.kind == "f":
-        return np.median(block)
-    ordered = sorted(int(value) for value in block)
-    return towards_zero(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2], 2)
-
-
-def mode(block: Array) -> Any:
-    counts = [max(1, int((block == value).sum())) for value in block]  # NaN equals nothing, but it is there once
-    return block[counts.index(max(counts))]
-
-
-def mean(block: Array) -> Any:
-    if block.dtype.kind == "f":
-        return block.astype(np.float64).sum() / block.size
-    return towards_zero(sum(int(value) for value in block), block.size)
-
-
-def towards_zero(numerator: int, denominator: int) -> int:
-    quotient = abs(numerator) // denominator
-    return quotient if numerator >= 0 else -quotient
 
 
 def assert_same(actual: Array, expected: Array) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_twins import DTYPES, FLOATS, assert_same, downsample_twin, shape_of, voxels
+from kernel_twins import DTYPES, FLOATS, assert_same, shape_of, voxels
 from kernel_values import EXACT, RECORDED, parse_block
 
 from wkflow.geometry import Vec3
 from wkflow.kernels import STEP_FACTORS, Kernel, downsample, is_zero
+from wkflow.kernels.reference import downsample as downsample_twin
 
 _UP_TO_4: list[Vec3] = [(1, 1, 1), (4, 1, 1), (4, 4, 2), (4, 4, 4), (3, 1, 1)]
 ODD_FACTORS: list[Vec3] = [*_UP_TO_4, (1, 1, 8), (16, 16, 1), (1, 3, 5), (1, 9, 9)]
