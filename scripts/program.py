@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _CLONE = Path(__file__).resolve().parent.parent
@@ -12,21 +15,59 @@ if (_CLONE / "wkflow").is_dir():  # not installed
     sys.path.insert(0, str(_CLONE))
 
 from wkflow.errors import WkflowError  # noqa: E402
-from wkflow.files import write_json  # noqa: E402
+from wkflow.failure import explain  # noqa: E402
+from wkflow.files import read_json, write_json  # noqa: E402
+from wkflow.lock import OWNER_VARIABLE, end_with_owner  # noqa: E402
+from wkflow.rundir import RunDir  # noqa: E402
 
 
 def run(work: Callable[[], None], error_note: Path | None = None) -> None:
-    """Call ``work``; on failure print the error, leave it as ``error_note`` for the display, and exit."""
-    if error_note is not None:
-        error_note.unlink(missing_ok=True)
+    """Call ``work``; on failure print the error, leave it as ``error_note`` for the display, and exit.
+
+    ``error_note`` lies in the run's folder and is called like the job. The traceback of an error that nobody has foreseen
+    is printed, too. SIGINT and SIGTERM end the program without a word.
+    """
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        work()
-    except Exception as error:
-        expected = isinstance(error, WkflowError)
-        if not expected:
-            traceback.print_exc()
-        text = str(error) if expected else f"unexpected {type(error).__name__}: {error}"
-        print(f"error: {text}", file=sys.stderr)
+        end_with_owner()
         if error_note is not None:
-            write_json(error_note, {"error": text, "expected": expected})
+            _stop_if_useless(error_note)
+            error_note.unlink(missing_ok=True)
+        work()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        _say(error, error_note)
         sys.exit(error.exit_code if isinstance(error, WkflowError) else 1)
+
+
+def _say(error: BaseException, error_note: Path | None = None) -> None:
+    failure = explain(error, RunDir(error_note.parent.parent), error_note.stem) if error_note else explain(error)
+    with suppress(OSError):  # the disk that has failed may be that of the log and the note
+        if not failure.expected:
+            traceback.print_exception(error)
+        print(f"error: {failure.text}", file=sys.stderr, flush=True)
+    if error_note is not None:
+        with suppress(OSError):
+            permanent = isinstance(error, WkflowError) and error.permanent
+            write_json(error_note, {"error": failure.text, "owner": _owner(), "permanent": permanent})
+
+
+def _stop_if_useless(error_note: Path) -> None:
+    """Snakemake may try a failed job again. If this very run has found out that this is useless, it is said once more."""
+    note = read_json(error_note)
+    if isinstance(note, dict) and note.get("permanent") and note.get("owner") == _owner() != "":
+        print(f"error: {note['error']}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _owner() -> str:
+    return os.environ.get(OWNER_VARIABLE, "")
+
+
+def _stop(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
+# Importing the rest of wkflow may fail, too, if there is little memory.
+sys.excepthook = lambda _, error, __: _say(error)

@@ -1,0 +1,237 @@
+"""Is there room for the new mags? An estimate from the sizes of stored source files, before the first job begins.
+
+What a new mag takes is not known before it is made, since it is compressed. So each mag is taken to need more bytes per
+voxel than the one it is made from, but never more than uncompressed: labels have more borders per voxel in coarser mags
+(measured: 1.2 to 2.4 times the bytes per voxel of the finer mag), images stay as they are (0.8 to 1.1 times).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import ceil, prod
+from pathlib import Path
+from random import Random
+from statistics import pstdev
+
+from rich.filesize import decimal
+
+from wkflow.arrays.grid import file_grid
+from wkflow.arrays.layout import ArrayLayout
+from wkflow.errors import SpaceError
+from wkflow.geometry import Box, Mag, Vec3
+from wkflow.kernels import Kernel
+from wkflow.plan import Job, LayerPlan, Plan, SourceMag
+from wkflow.rundir import RunDir
+
+MOST_SAMPLES = 1000
+"""Source files that are looked at in a run: 10 ms on a local disk."""
+
+_LABELS_GROW, _IMAGES_GROW = 2.5, 1.5  # bytes per voxel from one mag to the next
+_DISK_BLOCK = 4096
+_LZ4_BEST = 250  # to one: a block of zeros
+_RECORD_OF_JOB, _RECORD_OF_FILE = 20_000, 200  # bytes of small files
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a run will still write on one file system, to which ``directory`` belongs: bytes and files at most, about.
+
+    ``free_bytes``, ``free_files``: what a user may write there; None if the file system does not tell.
+    """
+
+    directory: Path
+    bytes: int
+    files: int
+    free_bytes: int | None
+    free_files: int | None
+
+    @property
+    def lack(self) -> str | None:
+        """What there is too little of, in words; None if the run fits."""
+        if self.free_bytes is not None and self.bytes > self.free_bytes:
+            return f"the run needs about {decimal(self.bytes)}, {decimal(self.free_bytes)} are free"
+        if self.free_files is not None and self.files > self.free_files:
+            return f"the run needs about {self.files:,} new files, the file system has room for {self.free_files:,}"
+        return None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room even for small files."""
+        return (self.free_bytes is not None and self.free_bytes < 2**16) or self.free_files == 0
+
+    def __str__(self) -> str:
+        free = "free space unknown" if self.free_bytes is None else f"{decimal(self.free_bytes)} free"
+        return f"about {decimal(self.bytes)} on {self.directory}, {free}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a mag is stored: bytes per voxel of one channel, the part of its files that exist, voxels x, y, z of a file."""
+
+    bytes_per_voxel: float
+    share: float
+    shard: Vec3
+
+
+@dataclass(frozen=True)
+class MagEstimate:
+    """What a whole new mag takes on disk."""
+
+    bytes: int
+    files: int
+
+
+def check_space(plan: Plan, run_dir: RunDir) -> None:
+    """Raise :class:`SpaceError` if a file system has less room than what is left to do will probably take."""
+    for need in needs(plan, run_dir):
+        if need.lack:
+            raise SpaceError(
+                f"there is not enough disk space: {need.lack}",
+                where=need.directory,
+                hint="make room; or make fewer mags (--coarsest-mag) or layers (--layer-name) at a time; or, as this is an "
+                "estimate, start all the same with --ignore-space (config key ignore_space)",
+            )
+
+
+def needs(plan: Plan, run_dir: RunDir) -> tuple[Need, ...]:
+    """What is still to be written, one entry per file system. Finished jobs and published layers need nothing more."""
+    by_device: dict[int, Need] = {}
+    for directory, size, files in _writes(plan, run_dir):
+        place = _existing_parent(directory)
+        device = place.stat().st_dev
+        known = by_device.get(device) or _nothing_on(place)
+        by_device[device] = replace(known, bytes=known.bytes + size, files=known.files + files)
+    return tuple(by_device.values())
+
+
+def estimate(layer: LayerPlan, most_samples: int = MOST_SAMPLES) -> Mapping[Mag, MagEstimate]:
+    """What each new mag of a layer takes, whole."""
+    sources = {source for source, _ in layer.mag_steps() if layer.source(source)}
+    most = max(1, most_samples // len(sources))
+    grow = _LABELS_GROW if layer.kernel is Kernel.MODE else _IMAGES_GROW
+    stored: dict[Mag, Stored] = {}
+    estimates = {}
+    for source, mag in layer.mag_steps():
+        layout = layer.target(mag).layout
+        existing = layer.source(source)
+        if existing and source not in stored:
+            stored[source] = sample(layer, existing, most)
+        finer = stored[source]
+        stored[mag] = Stored(
+            min(float(layout.itemsize), grow * finer.bytes_per_voxel),
+            _share(finer, layer.box_in(source), layout.shard, mag.factor_from(source)),
+            layout.shard,
+        )
+        estimates[mag] = _estimate(layer, mag, stored[mag])
+    return estimates
+
+
+def sample(layer: LayerPlan, source: SourceMag, most: int) -> Stored:
+    """Look at the sizes of at most about ``most`` stored files of a mag, the same ones each time; missing ones count as 0."""
+    layout = layer.targets[0].layout
+    grid = file_grid(Path(source.path), layout.data_format, layout.axes)
+    box = layer.box_in(source.mag)
+    sizes, present, voxels = [], 0, 0
+    for cell, extra in _cells(layer, box.cells(grid.shape), most):
+        covered = cell.scale(grid.shape).intersect(box)
+        found = [_size(grid.path / name) for name in grid.names(covered, layer.channels, extra)]
+        sizes.append(sum(size or 0 for size in found))
+        present += any(size is not None for size in found)
+        voxels += covered.volume * len(layer.channels)
+    doubt = 0.0 if len(sizes) < most else 2 * pstdev(sizes) * len(sizes) ** 0.5
+    return Stored((sum(sizes) + doubt) / voxels, present / len(sizes), grid.shape)
+
+
+def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
+    """Directories, the bytes and the number of files that are still to be written there."""
+    left = [layer for layer in plan.layers if not run_dir.published(layer.id).is_file()]
+    for layer in left:
+        jobs = [job for job in layer.jobs() if not run_dir.marker(job.id).is_file()]
+        size = files = 0.0
+        for mag, whole in estimate(layer, MOST_SAMPLES // len(left)).items():
+            part = sum(_part_left(plan, job, mag, whole) for job in jobs if mag in job.step.targets)
+            size += part * whole.bytes
+            files += part * whole.files
+        yield Path(layer.directory), ceil(size), ceil(files)
+        yield run_dir.path, len(jobs) * _RECORD_OF_JOB + ceil(files) * _RECORD_OF_FILE, 5 * len(jobs)
+
+
+def _part_left(plan: Plan, job: Job, mag: Mag, whole: MagEstimate) -> float:
+    """The part of a mag that a job has still to write, by its journal if it was begun before."""
+    part = job.target_voxels(mag) / job.layer.voxels(mag)
+    return max(0.0, part - _journaled(plan.journal(job))[str(mag)] / max(1, whole.files))
+
+
+def _journaled(journal: Path) -> Counter[str]:
+    """How many files of each mag are finished."""
+    finished: Counter[str] = Counter()
+    with suppress(OSError, ValueError, KeyError, TypeError):  # cut off, or not there
+        for line in journal.read_text().splitlines()[1:]:
+            entry = json.loads(line)
+            finished[entry["mag"]] += len(entry["files"])
+    return finished
+
+
+def _estimate(layer: LayerPlan, mag: Mag, stored: Stored) -> MagEstimate:
+    layout = layer.target(mag).layout
+    extras = prod(axis.stop - axis.start for axis in layer.extra_axes)
+    cells = layer.box_in(mag).cells(layout.shard).volume * extras * len(layout.channel_cells)
+    files = ceil(cells * stored.share)
+    voxels = stored.bytes_per_voxel * layer.voxels(mag)
+    return MagEstimate(ceil(voxels) + files * (_overhead(layout) + _DISK_BLOCK), files)
+
+
+def _overhead(layout: ArrayLayout) -> int:
+    """Bytes of a file beside the voxels: index, frames of chunks; a wkw file stores blocks of zeros, too."""
+    chunks = prod(layout.chunks_per_shard)
+    if layout.data_format == "wkw":
+        return 16 + chunks * (8 + 16 + layout.chunk_bytes // _LZ4_BEST)
+    return chunks * (16 + 16)
+
+
+def _share(finer: Stored, box: Box, shard: Vec3, factor: Vec3) -> float:
+    """The part of a mag's files that exists, at most, if voxels are where files of the finer mag (with ``box``) exist."""
+    files = box.cells(finer.shard).shape
+    met = prod(max(1.0, min(s * f / n, m)) for s, f, n, m in zip(shard, factor, finer.shard, files, strict=True))
+    return min(1.0, finer.share * met)
+
+
+def _cells(layer: LayerPlan, cells: Box, most: int) -> Iterator[tuple[Box, dict[str, int]]]:
+    """Cells of the grid of files, at each index of additional axes: all, or some at random if there are too many."""
+    lengths = [*(axis.stop - axis.start for axis in layer.extra_axes), *cells.shape]
+    total = prod(lengths)
+    chosen = range(total) if total <= most else sorted(Random(0).sample(range(total), most))  # noqa: S311 no secrets
+    for number in chosen:
+        position, rest = [], number
+        for length in lengths:
+            rest, index = divmod(rest, length)
+            position.append(index)
+        cell = Box.of_shape(position[-3:], (1, 1, 1)).shift(cells.start)
+        yield cell, {axis.name: axis.start + index for axis, index in zip(layer.extra_axes, position, strict=False)}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:  # most of all: it is not there, so its voxels are zeros
+        return None
+
+
+def _nothing_on(place: Path) -> Need:
+    system = os.statvfs(place)
+    return Need(
+        place,
+        0,
+        0,
+        system.f_bavail * system.f_frsize if system.f_blocks else None,
+        system.f_favail if system.f_files else None,
+    )
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())
