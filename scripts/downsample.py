@@ -8,6 +8,7 @@ from pathlib import Path
 import program
 
 from wkflow.job import do_job
+from wkflow.levels import Level
 from wkflow.rundir import RunDir
 
 
@@ -16,9 +17,12 @@ def main() -> None:
     parser.add_argument("--run-dir", required=True, type=Path)
     parser.add_argument("--job", required=True, help="id of the job: layer.step.region")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--verify", choices=list(Level), type=Level, default=Level.SAMPLE)
     arguments = parser.parse_args()
     run_dir = RunDir(arguments.run_dir.absolute())
-    program.run(lambda: do_job(run_dir, arguments.job, arguments.threads), run_dir.error(arguments.job))
+    program.run(
+        lambda: do_job(run_dir, arguments.job, arguments.threads, arguments.verify), run_dir.error(arguments.job)
+    )
 
 
 if __name__ == "__main__":

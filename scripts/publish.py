@@ -7,6 +7,7 @@ from pathlib import Path
 
 import program
 
+from wkflow.levels import Level
 from wkflow.publish import publish
 from wkflow.rundir import RunDir
 
@@ -15,11 +16,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run-dir", required=True, type=Path)
     parser.add_argument("--layer", required=True, help="id of the layer")
+    parser.add_argument("--verify", choices=list(Level), type=Level, default=Level.SAMPLE)
     arguments = parser.parse_args()
     run_dir = RunDir(arguments.run_dir.absolute())
 
     error_note = run_dir.error(f"{arguments.layer}.published")
-    program.run(lambda: publish(run_dir, arguments.layer), error_note)
+    program.run(lambda: publish(run_dir, arguments.layer, arguments.verify), error_note)
 
 
 if __name__ == "__main__":

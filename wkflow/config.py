@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from wkflow.errors import UsageError
 from wkflow.geometry import Mag
 from wkflow.kernels import Kernel
+from wkflow.levels import Level
 from wkflow.scheme import SamplingMode
 
 
@@ -89,6 +90,15 @@ class Config(BaseModel):
         ge=1,
         le=256,
         description="The most threads that one job uses; Snakemake's --cores bounds all jobs together.",
+    )
+    verify: Level = Field(
+        default=Level.SAMPLE,
+        description="How results are verified before they are published. none: not; index: all files with their sizes, "
+        "indexes and checksums; sample: also blocks of each shard, computed once more; full: also every voxel.",
+    )
+    ignore_space: bool = Field(
+        default=False,
+        description="Start even if there seems to be too little room on the disk for the new mags.",
     )
     run_dir: str | None = Field(
         default=None,

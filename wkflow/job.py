@@ -5,35 +5,94 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from pathlib import Path
 
+from wkflow.arrays.storage import StoredFile
+from wkflow.arrays.verify import file_problem
+from wkflow.arrays.writer import TILE_CHUNKS
+from wkflow.errors import CorruptChunkError, VerificationError, WkflowError
+from wkflow.failpoint import step
 from wkflow.files import write_json
 from wkflow.geometry import Mag
-from wkflow.marker import Marker, needed_files, write_marker
+from wkflow.journal import Basis, Journal
+from wkflow.levels import Level
+from wkflow.lock import check_held
+from wkflow.marker import Files, Marker, Verified, needed_files, read_marker, write_marker
 from wkflow.plan import Job, Plan
 from wkflow.region import run_job
 from wkflow.rundir import RunDir
-from wkflow.verify import check_sizes
+from wkflow.snapshot import Snapshot, snapshot
+from wkflow.verify import check_sizes, damaged_files, verify_job
 
 LATENCY_SECONDS = 30.0
 """How long files of another node may take to become visible."""
 
 
-def do_job(run_dir: RunDir, job_id: str, threads: int) -> None:
-    """Compute the job's shards and write its marker. A job of a layer that is published already has nothing to do."""
+def do_job(run_dir: RunDir, job_id: str, threads: int, level: Level = Level.SAMPLE) -> None:
+    """Compute the job's shards, verify them, write its marker; what its journal lists is not computed again.
+
+    A job of a layer that is published already has nothing to do.
+    """
     plan = Plan.load(run_dir.plan)
-    layer_id, step_id, region_id = job_id.split(".")
-    job = plan.job(layer_id, step_id, region_id)
-    if run_dir.published(layer_id).is_file():
-        write_marker(run_dir.marker(job_id), Marker(plan.fingerprint, job_id, {}))
+    check_held(Path(plan.dataset))
+    job = plan.job_of(job_id)
+    step("job.begun")
+    if run_dir.published(job.layer.id).is_file():
+        write_marker(run_dir.marker(job_id), Marker(plan.fingerprint, job_id, {}, None, Verified(level)))
         return
-    check_sizes(
-        needed_files(plan, job, [run_dir.marker(needed) for needed in plan.needed_by(job)]), latency=LATENCY_SECONDS
-    )
-    progress = Progress(run_dir, job)
-    stored = run_job(plan, job, threads=threads, report=progress.add)
-    files = {str(mag): {file.path: file.size for file in files} for mag, files in stored.items()}
+    source = snapshot(job)
+    needed = list(needed_files(plan, job, [run_dir.marker(earlier) for earlier in plan.needed_by(job)]))
+    check_sizes(needed, latency=LATENCY_SECONDS)
+    _remove_temporary(plan, job)
+    try:
+        files, verified = _compute(plan, job, source, threads, level, Progress(run_dir, job))
+    except (VerificationError, CorruptChunkError) as error:
+        plan.journal(job).unlink(missing_ok=True)
+        if _is_of_source(error, job):  # when it has been restored, the job begins anew
+            raise
+        # A disk or memory has failed in what this run has made: once more, once.
+        _remake_damaged(plan, job, run_dir, threads, level)
+        files, verified = _compute(plan, job, source, threads, level, Progress(run_dir, job))
+    check_sizes(needed)
+    write_marker(run_dir.marker(job_id), Marker(plan.fingerprint, job_id, files, source, verified))
+
+
+def _compute(
+    plan: Plan, job: Job, source: Snapshot | None, threads: int, level: Level, progress: Progress
+) -> tuple[Files, Verified]:
+    def is_intact(mag: Mag, file: StoredFile) -> bool:
+        return file_problem(job.layer.target(mag).layout, plan.staged(job.layer, mag), file) is None
+
+    with Journal(plan.journal(job), Basis(plan.fingerprint, source, TILE_CHUNKS), is_intact) as journal:
+        run_job(plan, job, journal, threads=threads, report=progress.add)
+        files = {mag: journal.files(mag) for mag in job.step.targets}
+    step("job.computed")
+    verified = verify_job(plan, job, files, level, threads)
+    step("job.verified")
     progress.write()
-    write_marker(run_dir.marker(job_id), Marker(plan.fingerprint, job_id, files))
+    return files, verified
+
+
+def _is_of_source(error: WkflowError, job: Job) -> bool:
+    """Whether an existing mag is damaged, which nobody but its owner can mend."""
+    source = job.layer.source(job.step.source)
+    return source is not None and isinstance(error, CorruptChunkError) and source.path in str(error.where)
+
+
+def _remake_damaged(plan: Plan, job: Job, run_dir: RunDir, threads: int, level: Level) -> None:
+    """Do those of the jobs before this one again whose shards are not as they were written."""
+    for earlier in map(plan.job_of, plan.needed_by(job)):
+        damage = damaged_files(plan, earlier, read_marker(run_dir.marker(earlier.id), plan).files, Level.FULL)
+        for path, _ in damage:
+            path.unlink(missing_ok=True)
+        if damage:
+            do_job(run_dir, earlier.id, threads, level)
+
+
+def _remove_temporary(plan: Plan, job: Job) -> None:
+    """What earlier attempts have left. They are dead: a dataset has one owner, whose jobs end with it."""
+    for path in plan.temporary(job.layer).glob(f"{job.id}.*"):
+        path.unlink(missing_ok=True)
 
 
 class Progress:

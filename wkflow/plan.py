@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wkflow.arrays.layout import ArrayLayout
 from wkflow.errors import ConflictError
+from wkflow.files import read_plain
 from wkflow.geometry import Box, Mag
 from wkflow.kernels import Kernel
 
@@ -38,7 +39,7 @@ PLAN_VERSION = 1
 RESULT_VERSION = 1
 """Raised when the same options and source give other bytes than before."""
 
-_RUN = re.compile(r"[0-9a-f]{8}(-[0-9]+)?")
+RUN_NAME = re.compile(r"[0-9a-f]{8}(-[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,12 @@ class LayerPlan:
     def step(self, step_id: str) -> Step:
         return next(step for step in self.steps if step.id == step_id)
 
+    @property
+    def channels(self) -> range:
+        """The layer's channels in its arrays."""
+        layout = self.targets[0].layout
+        return range(layout.channel_index, layout.channel_index + layout.num_channels)
+
     def box_in(self, mag: Mag) -> Box:
         """What the layer covers in ``mag``, in its voxels. In a source mag, only these voxels count as data."""
         return self.box.in_mag(mag)
@@ -162,6 +169,27 @@ class Job:
             return self.region.box
         return self.layer.box_in(mag)
 
+    def source_of(self, target: Mag) -> Mag:
+        """The mag that one of the job's targets is computed from."""
+        index = self.step.targets.index(target)
+        return self.step.targets[index - 1] if index else self.step.source
+
+    @property
+    def read_box(self) -> Box:
+        """What the job reads of its step's source, in voxels of that."""
+        box = self.region.box.scale(self.step.targets[0].factor_from(self.step.source))
+        return box.mirrored_into(self.layer.box_in(self.step.source))
+
+    def extra_indices(self) -> Iterator[dict[str, int]]:
+        """The job's positions along the additional axes, as absolute indices per axis."""
+        axes = self.layer.extra_axes
+        for flat in range(self.region.extra_start, self.region.extra_stop):
+            position, rest = [], flat
+            for axis in reversed(axes):
+                rest, index = divmod(rest, axis.stop - axis.start)
+                position.append(axis.start + index)
+            yield {axis.name: index for axis, index in zip(axes, reversed(position), strict=True)}
+
     def source_voxels(self) -> int:
         """Voxels (of all channels) that the job reads, mag by mag."""
         layout = self.layer.targets[0].layout
@@ -191,7 +219,10 @@ class Plan:
         return next(layer for layer in self.layers if layer.id == layer_id)
 
     def job(self, layer_id: str, step_id: str, region_id: str) -> Job:
-        return self._job_index[f"{layer_id}.{step_id}.{region_id}"]
+        return self.job_of(f"{layer_id}.{step_id}.{region_id}")
+
+    def job_of(self, job_id: str) -> Job:
+        return self._job_index[job_id]
 
     def jobs(self) -> Iterator[Job]:
         return (job for layer in self.layers for job in layer.jobs())
@@ -211,8 +242,7 @@ class Plan:
         if job.layer.source(job.step.source) or index == 0:
             return ()
         earlier = next(step for step in reversed(job.layer.steps[:index]) if job.step.source in step.targets)
-        box = job.region.box.scale(job.step.targets[0].factor_from(job.step.source))
-        box = box.mirrored_into(job.layer.box_in(job.step.source))
+        box = job.read_box
         return tuple(
             f"{job.layer.id}.{earlier.id}.{region.id}"
             for region in earlier.regions
@@ -226,6 +256,22 @@ class Plan:
     def staged(self, layer: LayerPlan, mag: Mag) -> Path:
         return self.staging(layer) / str(mag)
 
+    def temporary(self, layer: LayerPlan) -> Path:
+        """Where shards lie while they are written."""
+        return self.staging(layer) / "tmp"
+
+    def journal(self, job: Job) -> Path:
+        return self.staging(job.layer) / "journal" / f"{job.id}.jsonl"
+
+    def final(self, layer: LayerPlan, mag: Mag) -> Path:
+        """Where the mag lies when it is part of the dataset."""
+        return Path(layer.directory) / str(mag)
+
+    def present(self, layer: LayerPlan, mag: Mag) -> Path:
+        """Where the mag lies now: in staging, or in its final place if a publication has got so far."""
+        staged = self.staged(layer, mag)
+        return staged if staged.is_dir() else self.final(layer, mag)
+
     def with_run(self, run: str) -> Plan:
         return replace(self, run=run)
 
@@ -236,7 +282,7 @@ class Plan:
     def load(cls, path: Path) -> Plan:
         """Read a stored plan. Raises :class:`ConflictError` if it is damaged or of another version of wkflow."""
         try:
-            content = path.read_bytes()
+            content = read_plain(path) or b""
             version = json.loads(content).get("version")
             if version != PLAN_VERSION:
                 raise ConflictError(
@@ -245,10 +291,10 @@ class Plan:
                     hint="finish it with that version, or give it up: wkflow downsample --restart",
                 )
             plan = _adapter().validate_json(content)
-            if not _RUN.fullmatch(plan.run) or plan.fingerprint != fingerprint(plan.layers):
+            if not RUN_NAME.fullmatch(plan.run) or plan.fingerprint != fingerprint(plan.layers):
                 raise ValueError("the plan was changed")
             return plan
-        except (ValueError, AttributeError, ValidationError) as error:
+        except (ValueError, AttributeError, RecursionError, ValidationError) as error:
             raise ConflictError(
                 "the stored plan is damaged", where=path, hint="start anew: wkflow downsample --restart"
             ) from error

@@ -18,6 +18,7 @@ from wkflow.dataset.properties import Dataset, Layer
 from wkflow.errors import DatasetError
 from wkflow.geometry import Mag, Vec3, ceil_div
 from wkflow.plan import PLAN_VERSION, ExtraAxis, LayerPlan, Plan, Region, SourceMag, Step, TargetMag, fingerprint
+from wkflow.resources import machine_memory_mb
 from wkflow.scheme import LayerMags, Scheme, SchemeStep, dataset_schemes
 
 REGION_VOXELS = 1024**3
@@ -162,6 +163,13 @@ def _probe(dataset: Dataset, layer: Layer, mag: Mag, probe: Probe) -> _Array:
             where=where,
             hint="correct numChannels or channelIndex in datasource-properties.json",
         )
+    needed = info.chunk_bytes >> 20
+    if needed > machine_memory_mb():
+        raise DatasetError(
+            f"a chunk of the array takes {needed} MiB, more than this machine has",
+            where=where,
+            hint="store the array in smaller chunks",
+        )
     return _Array(path, info)
 
 
@@ -173,6 +181,8 @@ def _source(layer: Layer, mag: Mag, array: _Array) -> SourceMag:
 def _cut(layers: tuple[LayerPlan, ...], schemes: list[Scheme]) -> tuple[LayerPlan, ...]:
     """Cut all layers into regions, as large ones as it takes to stay below the number of jobs that Snakemake likes."""
     for growth in count():
+        if any(_count(layer, mag, growth) > MOST_REGIONS for layer in layers for mag in (t.mag for t in layer.targets)):
+            continue  # a large box is never cut into millions of regions, only to count them
         cut = tuple(_with_steps(layer, scheme, growth) for layer, scheme in zip(layers, schemes, strict=True))
         jobs = sum(len(step.regions) for layer in cut for step in layer.steps)
         if jobs <= MOST_REGIONS or jobs == sum(len(layer.steps) for layer in cut):
@@ -202,17 +212,33 @@ def _tail(steps: list[SchemeStep]) -> int:
 
 
 def _regions(layer: LayerPlan, mag: Mag, growth: int) -> Iterator[Region]:
-    box = layer.box_in(mag)
-    cell = region_cell(layer.target(mag).layout.shard, REGION_VOXELS << growth)
-    boxes = list(box.split(cell))
-    extras = prod(axis.stop - axis.start for axis in layer.extra_axes)
-    together = max(1, (REGION_VOXELS << growth) // max(1, box.volume)) if len(boxes) == 1 else 1
-    together = ceil_div(extras, ceil_div(extras, min(together, extras)))
+    cell, together = _cell(layer, mag, growth)
+    boxes = list(layer.box_in(mag).split(cell))
+    extras = _extras(layer)
     index = 0
     for start in range(0, extras, together):
         for part in boxes:
             yield Region(f"r{index}", part, start, min(start + together, extras))
             index += 1
+
+
+def _count(layer: LayerPlan, mag: Mag, growth: int) -> int:
+    """How many regions a mag is cut into."""
+    cell, together = _cell(layer, mag, growth)
+    return layer.box_in(mag).cells(cell).volume * ceil_div(_extras(layer), together)
+
+
+def _cell(layer: LayerPlan, mag: Mag, growth: int) -> tuple[Vec3, int]:
+    """The shape of a region, and how many indices of additional axes it takes together."""
+    box = layer.box_in(mag)
+    cell = region_cell(layer.target(mag).layout.shard, REGION_VOXELS << growth)
+    extras = _extras(layer)
+    together = max(1, (REGION_VOXELS << growth) // max(1, box.volume)) if box.cells(cell).volume == 1 else 1
+    return cell, ceil_div(extras, ceil_div(extras, min(together, extras)))
+
+
+def _extras(layer: LayerPlan) -> int:
+    return prod(axis.stop - axis.start for axis in layer.extra_axes)
 
 
 def region_cell(shard: Vec3, voxels: int) -> Vec3:

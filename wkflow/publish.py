@@ -7,23 +7,30 @@ step can be repeated after a kill between any two of them.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
-
+from wkflow.arrays.create import METADATA_NAMES, array_metadata
 from wkflow.dataset.edit import add_mags, mag_entry
 from wkflow.dataset.ome import ome_files
 from wkflow.dataset.properties import Dataset, read_dataset
-from wkflow.errors import ConflictError
-from wkflow.files import replace_file, sync_directory, write_json
-from wkflow.marker import stored_files
+from wkflow.errors import ConflictError, VerificationError
+from wkflow.failpoint import step
+from wkflow.files import read_plain, replace_file, sync_directory, write_json
+from wkflow.guard import guarded
+from wkflow.job import do_job
+from wkflow.levels import Level
+from wkflow.lock import check_held
+from wkflow.marker import read_marker, stored_files
 from wkflow.plan import LayerPlan, Plan, TargetMag
 from wkflow.rundir import RunDir, hidden_dir
-from wkflow.verify import verify_mag
+from wkflow.snapshot import check_unchanged
+from wkflow.verify import check_nothing_else, check_sizes, damaged_files
 
 
-def publish(run_dir: RunDir, layer_id: str) -> None:
+def publish(run_dir: RunDir, layer_id: str, level: Level = Level.SAMPLE) -> None:
     """Verify and publish the new mags of a layer, then write its marker.
 
     Raises ``VerificationError`` if the staged mags are not what the jobs wrote, ``ConflictError`` if the dataset has
@@ -32,20 +39,60 @@ def publish(run_dir: RunDir, layer_id: str) -> None:
     plan = Plan.load(run_dir.plan)
     layer = plan.layer(layer_id)
     root = Path(plan.dataset)
+    check_held(root)
+    step("publish.begun")
     if plan.staging(layer).is_dir() or _missing(read_dataset(root), layer):
-        _verify(plan, layer, run_dir)
-        with FileLock(hidden_dir(root) / "publish.lock"):
+        _remove_temporary(plan, layer)
+        if level is not Level.NONE:
+            _verify(plan, layer, run_dir, level)
+        step("publish.verified")
+        with guarded(hidden_dir(root)):
+            check_held(root)
             _commit(plan, layer, root)
-        shutil.rmtree(plan.staging(layer), ignore_errors=True)
-        _remove_if_empty(plan.staging(layer).parent)
-    mags = {str(target.mag): _stored(_final(layer, target)) for target in layer.targets}
-    write_json(run_dir.published(layer.id), {"fingerprint": plan.fingerprint, "mags": mags})
-
-
-def _verify(plan: Plan, layer: LayerPlan, run_dir: RunDir) -> None:
     files = stored_files(plan, layer, run_dir)
+    check_sizes((plan.final(layer, mag) / file.path, file.size) for mag, listed in files.items() for file in listed)
+    _remove_staging(plan, layer)
+    write_json(run_dir.published(layer.id), _record(plan, layer, run_dir))
+    step("publish.marked")
+
+
+def _verify(plan: Plan, layer: LayerPlan, run_dir: RunDir, level: Level) -> None:
+    """Check the work of all jobs. What is damaged is done once more, and what was verified less than is asked."""
+    for job in layer.jobs():
+        marker = read_marker(run_dir.marker(job.id), plan)
+        check_unchanged(job, marker.source)
+        damage = damaged_files(plan, job, marker.files, level)
+        if damage or not Level(marker.verified.level).includes(level):
+            for path, _ in damage:
+                path.unlink(missing_ok=True)
+            _bring_back(plan, layer)
+            do_job(run_dir, job.id, 1, level)
+            marker = read_marker(run_dir.marker(job.id), plan)
+        for path, problem in damaged_files(plan, job, marker.files, level) if damage else ():
+            raise VerificationError(
+                f"a stored file is damaged, also after it was made once more: {problem}",
+                where=path,
+                hint="check the disk, then run the command again",
+            )
+    for mag, files in stored_files(plan, layer, run_dir).items():
+        check_nothing_else(layer.target(mag).layout, plan.present(layer, mag), files)
+
+
+def _remove_temporary(plan: Plan, layer: LayerPlan) -> None:
+    """What is left where a job was killed while it wrote an array's metadata."""
     for target in layer.targets:
-        verify_mag(target.layout, _present(plan, layer, target), files[target.mag])
+        for path in plan.present(layer, target.mag).glob(".*.tmp"):
+            path.unlink()
+
+
+def _bring_back(plan: Plan, layer: LayerPlan) -> None:
+    """Undo the moves of a publication that was cut off, since jobs work in staging."""
+    for target in layer.targets:
+        staged, final = plan.staged(layer, target.mag), plan.final(layer, target.mag)
+        metadata = METADATA_NAMES[target.layout.data_format]
+        if not staged.exists() and read_plain(final / metadata) == array_metadata(target.layout):
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            final.rename(staged)
 
 
 def _commit(plan: Plan, layer: LayerPlan, root: Path) -> None:
@@ -53,27 +100,42 @@ def _commit(plan: Plan, layer: LayerPlan, root: Path) -> None:
     missing = _missing(dataset, layer)
     staged = [target for target in layer.targets if plan.staged(layer, target.mag).is_dir()]
     for target in staged:
-        check_free(_final(layer, target))
+        check_free(plan.final(layer, target.mag))
     for target in staged:
-        _move(plan.staged(layer, target.mag), _final(layer, target))
+        _move(plan.staged(layer, target.mag), plan.final(layer, target.mag))
+        step("publish.moved")
     _add_to_json(dataset, layer, missing)
+    step("publish.listed")
     _write_ome(read_dataset(root))
+    step("publish.described")
+
+
+def _remove_staging(plan: Plan, layer: LayerPlan) -> None:
+    if plan.staging(layer).exists():
+        shutil.rmtree(plan.staging(layer))
+    _remove_if_empty(plan.staging(layer).parent)
+    step("publish.cleaned")
+
+
+def _record(plan: Plan, layer: LayerPlan, run_dir: RunDir) -> dict[str, Any]:
+    """What was published, how large it is, and how it was verified."""
+    verified = [read_marker(run_dir.marker(job.id), plan).verified for job in layer.jobs()]
+    return {
+        "fingerprint": plan.fingerprint,
+        "mags": {str(target.mag): _stored(plan.final(layer, target.mag)) for target in layer.targets},
+        "verified": {
+            "levels": sorted({job.level for job in verified}),
+            "blocks": sum(job.blocks for job in verified),
+            "voxels": sum(job.voxels for job in verified),
+            "empty": sum(job.empty for job in verified),
+            "seed": plan.fingerprint,
+        },
+    }
 
 
 def _stored(directory: Path) -> dict[str, int]:
-    """For the record: how many files a mag has, and how large they are."""
     sizes = [path.stat().st_size for path in directory.rglob("*") if path.is_file()]
     return {"files": len(sizes), "bytes": sum(sizes)}
-
-
-def _final(layer: LayerPlan, target: TargetMag) -> Path:
-    return Path(layer.directory) / str(target.mag)
-
-
-def _present(plan: Plan, layer: LayerPlan, target: TargetMag) -> Path:
-    """In staging, or in the final place if an earlier start of this run got so far."""
-    staged = plan.staged(layer, target.mag)
-    return staged if staged.is_dir() else _final(layer, target)
 
 
 def _missing(dataset: Dataset, layer: LayerPlan) -> list[TargetMag]:
@@ -115,6 +177,8 @@ def _move(staged: Path, final: Path) -> None:
     try:
         staged.rename(final)
     except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
         raise ConflictError(
             "a new mag cannot be moved to its place, something else is there", where=final, hint="move it away"
         ) from error
@@ -126,20 +190,13 @@ def _add_to_json(dataset: Dataset, layer: LayerPlan, missing: list[TargetMag]) -
         return
     current = dataset.layer(layer.name)
     entries = [mag_entry(current, target.mag, target.json_path, target.layout.shard[0]) for target in missing]
-    replace_file(dataset.properties_path, add_mags(dataset.text, layer.name, entries))
+    replace_file(dataset.properties_path, add_mags(dataset.text, layer.name, entries), alone=True)
 
 
 def _write_ome(dataset: Dataset) -> None:
     """Group files of OME-Zarr, as far as they do not say the right thing already."""
-    for path, content in ome_files(dataset, _content).items():
-        replace_file(path, content)
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
+    for path, content in ome_files(dataset).items():
+        replace_file(path, content, alone=True)
 
 
 def _remove_if_empty(directory: Path) -> None:

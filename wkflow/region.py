@@ -16,7 +16,8 @@ the source mag, a mag's voxels outside of it are never looked at)::
 
 from __future__ import annotations
 
-import os
+import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,11 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkflow.arrays.create import ensure_array
-from wkflow.arrays.reader import Reader, open_reader
-from wkflow.arrays.writer import EncodedTile, RegionWriter, StoredFile
+from wkflow.arrays.patient import open_patiently
+from wkflow.arrays.reader import Reader
+from wkflow.arrays.writer import EncodedTile, RegionWriter
 from wkflow.geometry import Box, Mag, Vec3
+from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero
-from wkflow.plan import Job, LayerPlan, Plan
+from wkflow.plan import Job, Plan
 from wkflow.resources import cache_bytes
 
 Voxels = NDArray[np.generic]
@@ -40,6 +43,7 @@ Report = Callable[[Mag, int], None]
 """Called with a target mag and the number of its voxels done since the last call."""
 
 _PIECE_VOXELS = 2**22  # most source voxels read at once, unless a single target voxel takes more
+_ENTRY_SECONDS = 0.5  # between two entries of the journal, if units are done faster
 
 
 @dataclass(frozen=True)
@@ -50,69 +54,89 @@ class Source:
     valid: Box
 
 
-def run_job(plan: Plan, job: Job, *, threads: int, report: Report) -> dict[Mag, tuple[StoredFile, ...]]:
-    """Compute the job's part of each of its mags in staging. Returns what was stored; shards of zeros are not."""
-    stored = {}
+@dataclass(frozen=True)
+class _Tile:
+    """One piece of work. ``unit``: the number, from 1, of its unit in the job; ``completes``: it is the unit's last tile."""
+
+    box: Box
+    extra: dict[str, int]
+    unit: int
+    completes: bool
+
+
+def run_job(plan: Plan, job: Job, journal: Journal, *, threads: int, report: Report) -> None:
+    """Compute the job's part of each of its mags in staging, as far as the journal does not list it yet.
+
+    In the end the journal lists all that is stored; shards of zeros are not.
+    """
     for target in job.step.targets:
-        stored[target] = _write_mag(plan, job, target, threads, partial(report, target))
-    return stored
+        _write_mag(plan, job, target, journal, threads, partial(report, target))
 
 
 def _write_mag(
-    plan: Plan, job: Job, target: Mag, threads: int, report: Callable[[int], None]
-) -> tuple[StoredFile, ...]:
-    layer = job.layer
-    source_mag = _source_of(job, target)
-    layout = layer.target(target).layout
-    staged = plan.staged(layer, target)
-    ensure_array(layout, staged)
-    source = Source(
-        _open_source(plan, job, source_mag, threads),
-        layer.box_in(source_mag),
-    )
+    plan: Plan, job: Job, target: Mag, journal: Journal, threads: int, report: Callable[[int], None]
+) -> None:
+    layout = job.layer.target(target).layout
+    ensure_array(layout, plan.staged(job.layer, target))
+    source_mag = job.source_of(target)
+    source = open_source(plan, job, source_mag, threads)
     factor = target.factor_from(source_mag)
     box = job.box_in(target)
-    temporary = plan.staging(layer) / "tmp"
-    channels = layout.num_channels
 
-    def encode(tile: Box, extra: dict[str, int]) -> EncodedTile:
-        voxels = downsample_tile(source, tile, box, factor, layer.kernel, extra)
-        return writer.encode(tile, extra, voxels)
+    def encode(tile: _Tile) -> EncodedTile:
+        voxels = downsample_tile(source, tile.box, box, factor, job.layer.kernel, tile.extra)
+        return writer.encode(tile.box, tile.extra, voxels)
 
+    def size(tile: _Tile) -> int:
+        return tile.box.intersect(box).volume * layout.num_channels
+
+    attempt = f"{job.id}.{secrets.token_hex(4)}"
     with (
-        RegionWriter(layout, staged, temporary, f"{job.id}.{os.getpid()}") as writer,
+        RegionWriter(layout, plan.staged(job.layer, target), plan.temporary(job.layer), attempt) as writer,
         ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool,
     ):
-        work = (
-            (tile, extra)
-            for extra in extra_indices(layer, job.region.extra_start, job.region.extra_stop)
-            for unit in writer.units(box)
-            for tile in writer.tiles(unit)
-        )
+        units, noted = journal.units(target), time.monotonic()
+        report(sum(size(tile) for tile in _tiles(job, writer, box) if tile.unit <= units))
+        work = (tile for tile in _tiles(job, writer, box) if tile.unit > units)
         for tile, encoded in _in_order(pool, encode, work, ahead=2 * threads):
             writer.append(encoded)
-            report(tile.intersect(box).volume * channels)
-        return writer.finish()
+            report(size(tile))
+            if tile.completes:
+                units = tile.unit
+                if time.monotonic() - noted > _ENTRY_SECONDS:
+                    journal.append(target, units, writer.flush())
+                    noted = time.monotonic()
+        if units > journal.units(target):
+            journal.append(target, units, writer.flush())
 
 
-def _source_of(job: Job, target: Mag) -> Mag:
-    index = job.step.targets.index(target)
-    return job.step.targets[index - 1] if index else job.step.source
+def _tiles(job: Job, writer: RegionWriter, box: Box) -> Iterator[_Tile]:
+    """The job's part of a mag in the order in which it has to be written."""
+    number = 0
+    for extra in job.extra_indices():
+        for unit in writer.units(box):
+            number += 1
+            *others, last = writer.tiles(unit)
+            for tile in others:
+                yield _Tile(tile, extra, number, completes=False)
+            yield _Tile(last, extra, number, completes=True)
 
 
-def _open_source(plan: Plan, job: Job, mag: Mag, threads: int) -> Reader:
+def open_source(plan: Plan, job: Job, mag: Mag, threads: int) -> Source:
+    """A mag that the job reads, existing or staged."""
     layer = job.layer
     layout = layer.targets[0].layout
-    channels = range(layout.channel_index, layout.channel_index + layout.num_channels)
     existing = layer.source(mag)
-    return open_reader(
+    reader = open_patiently(
         Path(existing.path) if existing else plan.staged(layer, mag),
         layout.data_format,
         axes=layout.axes,
-        channels=channels,
+        channels=layer.channels,
         cache_bytes=cache_bytes(job, threads),
         threads=threads,
+        label=f"layer {layer.name!r}, mag {mag}",
     )
+    return Source(reader, layer.box_in(mag))
 
 
 def downsample_tile(
@@ -161,14 +185,6 @@ def mirror_indices(start: int, stop: int, valid_start: int, valid_stop: int) -> 
     return valid_start + np.where(offset < length, offset, 2 * length - 1 - offset)
 
 
-def extra_indices(layer: LayerPlan, start: int, stop: int) -> Iterator[dict[str, int]]:
-    """The positions ``start..stop`` along the additional axes counted as one, as absolute indices per axis."""
-    lengths = [axis.stop - axis.start for axis in layer.extra_axes]
-    for flat in range(start, stop):
-        position = np.unravel_index(flat, lengths) if lengths else ()
-        yield {axis.name: axis.start + int(i) for axis, i in zip(layer.extra_axes, position, strict=True)}
-
-
 def _pieces(box: Box, factor: Vec3) -> Iterator[Box]:
     """Halve the box until the source voxels of a piece are few enough to be held by each thread."""
     if box.is_empty:
@@ -192,17 +208,13 @@ def _slices(box: Box, origin: Vec3) -> tuple[slice, ...]:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Box, dict[str, int]], EncodedTile],
-    work: Iterable[tuple[Box, dict[str, int]]],
-    *,
-    ahead: int,
-) -> Iterator[tuple[Box, EncodedTile]]:
+    pool: ThreadPoolExecutor, function: Callable[[_Tile], EncodedTile], work: Iterable[_Tile], *, ahead: int
+) -> Iterator[tuple[_Tile, EncodedTile]]:
     """Results in the order of ``work``, at most ``ahead`` of them begun and not yet taken."""
-    window: deque[tuple[Box, Future[EncodedTile]]] = deque()
+    window: deque[tuple[_Tile, Future[EncodedTile]]] = deque()
     try:
-        for tile, extra in work:
-            window.append((tile, pool.submit(function, tile, extra)))
+        for tile in work:
+            window.append((tile, pool.submit(function, tile)))
             if len(window) >= ahead:
                 first, future = window.popleft()
                 yield first, future.result()

@@ -14,12 +14,15 @@ from typing import Any
 
 from wkflow.config import Config
 from wkflow.errors import UsageError, WkflowError
+from wkflow.failure import explain
+from wkflow.lock import is_held
 from wkflow.plan import Job, Plan
 from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
-from wkflow.run import current_run
+from wkflow.run import Run, current_run
 from wkflow.rundir import RunDir
+from wkflow.start import take
 
-_NO_PLAN = Plan(version=0, run="none", fingerprint="", dataset="", layers=())
+_NO_RUN = Run(Plan(version=0, run="none", fingerprint="", dataset="", layers=()), RunDir(Path(".wkflow")), (), False)
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class Rules:
     """A parsed run. ``machine``: where jobs run, if that is here."""
 
     config: Config
-    plan: Plan
-    dir: RunDir
+    run: Run
     home: Path
+    workflow: Any
     machine: Machine | None
     python: str
 
@@ -42,13 +45,21 @@ class Rules:
             config = Config.of(values)
             python = _python(workflow)
             if not config.target and "--lint" in sys.argv:  # which needs no more than the rules
-                return cls(config, _NO_PLAN, RunDir(Path(".wkflow")), home, None, python)
+                return cls(config, _NO_RUN, home, workflow, None, python)
             run = current_run(config)
-            rules = cls(config, run.plan, run.dir, home, _machine(workflow, run.plan), python)
+            rules = cls(config, run, home, workflow, _machine(workflow, run.plan), python)
             rules._check_braces()
         except WkflowError as error:
             raise WorkflowError(str(error)) from None
         return rules
+
+    @property
+    def plan(self) -> Plan:
+        return self.run.plan
+
+    @property
+    def dir(self) -> RunDir:
+        return self.run.dir
 
     @property
     def scripts(self) -> str:
@@ -63,6 +74,10 @@ class Rules:
     @property
     def run_dir(self) -> str:
         return str(self.dir.path)
+
+    @property
+    def verify(self) -> str:
+        return self.config.verify
 
     @property
     def receipt(self) -> str | None:
@@ -80,13 +95,16 @@ class Rules:
 
     def everything(self) -> list[str]:
         """The files that a finished run has."""
+        self._take()
         return [self.receipt] if self.receipt else self.published()
 
     def published(self) -> list[str]:
+        self._take()
         return [self._path(self.dir.published(layer.id)) for layer in self.plan.layers]
 
     def jobs_of(self, wildcards: Any) -> list[str]:
         """Markers of all jobs of a layer."""
+        self._take()
         return [self.marker(job.id) for job in self.plan.layer(wildcards.layer).jobs()]
 
     def needed_by(self, wildcards: Any) -> list[str]:
@@ -95,6 +113,21 @@ class Rules:
 
     def resources(self, wildcards: Any) -> JobResources:
         return job_resources(self._job(wildcards), self.config.threads_per_job, self.machine)
+
+    def _take(self) -> None:
+        """Take the dataset before the first job, in the process that the run belongs to.
+
+        This is called when Snakemake collects the jobs, before it looks for their files. Dry runs do that, too.
+        `onstart` would be the place, but it is not called in a module.
+        """
+        from snakemake.exceptions import WorkflowError
+
+        starts = self.workflow.executor_plugin and not self.workflow.dryrun and self.workflow.is_main_process
+        try:
+            if starts and not is_held(Path(self.plan.dataset)):
+                take(self.run, self.config)
+        except (WkflowError, OSError) as error:
+            raise WorkflowError(explain(error).text) from None
 
     def _job(self, wildcards: Any) -> Job:
         return self.plan.job(wildcards.layer, wildcards.step, wildcards.region)

@@ -5,11 +5,13 @@ Finding out writes nothing, since Snakemake parses its files on every occasion. 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -18,26 +20,27 @@ import yaml
 from wkflow.arrays.layout import chunks_per_shard_from_env
 from wkflow.arrays.reader import probe
 from wkflow.config import Config, absolute_path
-from wkflow.dataset.location import layer_directory
 from wkflow.dataset.properties import Dataset, read_dataset
-from wkflow.errors import ConflictError, DatasetError, WkflowError
-from wkflow.files import replace_file
-from wkflow.marker import stored_files
-from wkflow.plan import LayerPlan, Plan
+from wkflow.errors import ConflictError, DatasetError, WkflowError, disk_hint
+from wkflow.failpoint import step
+from wkflow.files import read_json, replace_file
+from wkflow.places import check_places
+from wkflow.plan import Plan
 from wkflow.planner import Planned, make_plan
 from wkflow.publish import check_free
-from wkflow.rundir import HIDDEN, RunDir, hidden_dir, read_pointer, write_pointer
-from wkflow.verify import verify_mag
+from wkflow.rundir import POINTER, RunDir, hidden_dir, read_pointer, write_pointer
 
 
 @dataclass(frozen=True)
 class Run:
-    """A plan with its run directory. ``notes``: what the user should know; ``stored``: the plan is frozen already."""
+    """A plan with its run directory. ``notes``: what the user should know; ``stored``: the plan is frozen already;
+    ``state``: of the dataset when this was found out."""
 
     plan: Plan
     dir: RunDir
     notes: tuple[str, ...]
     stored: bool
+    state: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -50,10 +53,24 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
     Raises errors of the target, the dataset, the scheme; ``ConflictError`` if an unfinished run has other options.
     """
     dataset = read_dataset(config.target_path)
-    stored = _stored_run(dataset)
+    state = dataset_state(dataset)
+    run = _find(dataset, config, environ)
+    if not run.is_done:
+        check_places(dataset, run.plan, run.dir)
+    return replace(run, state=state)
+
+
+def dataset_state(dataset: Dataset) -> str:
+    """A digest of what says which run is to be done: the dataset's metadata, and its latest run."""
+    pointer = json.dumps(read_json(hidden_dir(dataset.root) / POINTER))
+    return hashlib.sha256(dataset.text + pointer.encode()).hexdigest()
+
+
+def _find(dataset: Dataset, config: Config, environ: Mapping[str, str]) -> Run:
+    stored = stored_run(dataset)
     if stored is not None and not stored.is_done:
         planned = _plan(dataset, config, environ, stored.plan)
-        if planned.plan.fingerprint != stored.plan.fingerprint or not _is_intact(stored, dataset):
+        if planned.plan.layers != stored.plan.layers or not _is_intact(stored, dataset):
             raise ConflictError(
                 "an unfinished run with other options, or of a source that was changed since, is in the way",
                 where=stored.dir.path,
@@ -67,50 +84,6 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
                 return Run(stored.plan, stored.dir, planned.notes, stored=True)
     planned = _plan(dataset, config, environ, None)
     return _new_run(dataset, config, planned)
-
-
-def leftovers(dataset: Dataset) -> tuple[Path, ...]:
-    """What the dataset's unfinished run has made and not published: files and folders that `--restart` deletes."""
-    try:
-        run = _stored_run(dataset)
-    except ConflictError:  # a plan that cannot be read
-        run_dir = read_pointer(dataset.root)
-        assert run_dir
-        staging = [layer_directory(dataset, layer).path / HIDDEN / run_dir.path.name for layer in dataset.layers]
-        return tuple(place for place in [*_small_files(run_dir, dataset), *staging] if place.exists())
-    if run is None or run.is_done:
-        return ()
-    places = _small_files(run.dir, dataset)
-    homes = {layer.name: str(layer_directory(dataset, layer).path) for layer in dataset.layers}
-    for layer in run.plan.layers:
-        if homes.get(layer.name) != layer.directory:
-            continue  # nothing is deleted that a plan alone says is ours
-        places.append(run.plan.staging(layer))
-        if not run.dir.published(layer.id).is_file():
-            places += _unlisted(run, layer, dataset)
-    return tuple(place for place in places if place.exists())
-
-
-def _small_files(run_dir: RunDir, dataset: Dataset) -> list[Path]:
-    """The run directory; if it is the user's, only what a run has put there."""
-    if run_dir.path.is_relative_to(hidden_dir(dataset.root)):
-        return [run_dir.path]
-    ours = ("plan.json", "config.yaml", "markers", "progress", "errors", "logs", ".snakemake")
-    return [run_dir.path / name for name in ours]
-
-
-def _unlisted(run: Run, layer: LayerPlan, dataset: Dataset) -> list[Path]:
-    """Mags that a publication moved to their place before it was cut off; what only lies in that place is not ours."""
-    listed = {entry.mag for other in dataset.layers if other.name == layer.name for entry in other.mags}
-    moved = []
-    with suppress(WkflowError):
-        files = stored_files(run.plan, layer, run.dir)
-        for target in layer.targets:
-            final = Path(layer.directory) / str(target.mag)
-            if target.mag not in listed and not run.plan.staged(layer, target.mag).exists():
-                verify_mag(target.layout, final, files[target.mag])
-                moved.append(final)
-    return moved
 
 
 def begin(run: Run, config: Config) -> None:
@@ -127,12 +100,14 @@ def begin(run: Run, config: Config) -> None:
         replace_file(run.dir.config, content.encode())
         if not run.stored:
             replace_file(run.dir.plan, run.plan.dump())
+            step("plan.written")
             _make_current(root, run.dir)
+            step("plan.current")
     except OSError as error:
         raise DatasetError(
             f"the run's folder cannot be written: {error.strerror}",
             where=error.filename or run.dir.path,
-            hint="check the permissions and the free space",
+            hint=disk_hint(error) or "check the permissions and the free space",
         ) from error
 
 
@@ -143,7 +118,8 @@ def _make_current(root: Path, run_dir: RunDir) -> None:
         shutil.rmtree(earlier.path)
 
 
-def _stored_run(dataset: Dataset) -> Run | None:
+def stored_run(dataset: Dataset) -> Run | None:
+    """The dataset's latest run. Raises ``ConflictError`` if its plan cannot be read."""
     run_dir = read_pointer(dataset.root)
     if run_dir is None:
         return None
@@ -173,7 +149,7 @@ def _is_intact(run: Run, dataset: Dataset) -> bool:
 def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:
     for layer in planned.plan.layers:
         for target in layer.targets:
-            check_free(Path(layer.directory) / str(target.mag))
+            check_free(planned.plan.final(layer, target.mag))
     _check_writable(dataset, planned.plan)
     plan = planned.plan
     hidden = hidden_dir(dataset.root)

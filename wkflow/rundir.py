@@ -20,6 +20,7 @@ from pathlib import Path
 from wkflow.files import read_json, write_json
 
 HIDDEN = ".wkflow"
+POINTER = "current.json"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,12 @@ class RunDir:
     def progress(self, job_id: str) -> Path:
         return self.path / "progress" / f"{job_id}.json"
 
+    @property
+    def errors(self) -> Path:
+        return self.path / "errors"
+
     def error(self, name: str) -> Path:
-        return self.path / "errors" / f"{name}.json"
+        return self.errors / f"{name}.json"
 
 
 def hidden_dir(dataset: Path) -> Path:
@@ -70,14 +75,17 @@ def read_pointer(dataset: Path) -> RunDir | None:
 
     The file may have come with a dataset from anywhere: what it names is a folder directly in ours, or a whole path.
     """
-    pointer = read_json(hidden_dir(dataset) / "current.json")
+    pointer = read_json(hidden_dir(dataset) / POINTER)
     if not isinstance(pointer, dict) or not isinstance(pointer.get("run_dir"), str):
         return None
     stored = Path(pointer["run_dir"])
     if ".." in stored.parts or not (stored.is_absolute() or len(stored.parts) == 1):
         return None
     run_dir = RunDir(hidden_dir(dataset) / stored)
-    return run_dir if run_dir.plan.is_file() else None
+    try:
+        return run_dir if run_dir.plan.is_file() else None
+    except OSError:  # a name that is too long
+        return None
 
 
 def write_pointer(dataset: Path, run_dir: RunDir) -> None:
@@ -85,5 +93,5 @@ def write_pointer(dataset: Path, run_dir: RunDir) -> None:
     hidden = hidden_dir(dataset)
     inside = run_dir.path.is_relative_to(hidden)
     stored = run_dir.path.relative_to(hidden) if inside else run_dir.path
-    if read_json(hidden / "current.json") != {"run_dir": str(stored)}:
-        write_json(hidden / "current.json", {"run_dir": str(stored)})
+    if read_json(hidden / POINTER) != {"run_dir": str(stored)}:
+        write_json(hidden / POINTER, {"run_dir": str(stored)})

@@ -27,13 +27,14 @@ LOCAL = (Strategy.MULTIPROCESSING, Strategy.SEQUENTIAL)
 
 @dataclass(frozen=True)
 class Execution:
-    """How Snakemake is started. ``cores``: worker threads in all."""
+    """How Snakemake is started. ``cores``: worker threads in all; ``keep_going``: after a failure, with other layers."""
 
     cores: int
+    keep_going: bool = False
 
     @property
     def arguments(self) -> list[str]:
-        return ["--cores", str(self.cores)]
+        return ["--cores", str(self.cores), *(["--keep-going"] if self.keep_going else [])]
 
 
 def execution(strategy: Strategy, jobs: int | None, job_resources: Mapping[str, Any] | None) -> Execution:

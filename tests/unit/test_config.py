@@ -23,6 +23,8 @@ WRONG: list[tuple[str, Any]] = [
     *(("from_mag", value) for value in ("2-2", "3", 0, 1.5, False, [1])),
     *(("interpolation_mode", value) for value in ("bilinear", "Median", None, 2)),
     *(("threads_per_job", value) for value in (0, -1, 257, 1.5, "many", None, [2])),
+    *(("verify", value) for value in ("all", "Full", None, 1, True)),
+    *(("ignore_space", value) for value in ("perhaps", None, 2, [True])),
     *(("run_dir", value) for value in (1, ["a"])),
     *(("receipt", value) for value in (1, ["a"])),
 ]

@@ -10,11 +10,14 @@ from datasets import DatasetSpec, LayerSpec, make_dataset
 from runs import compute, downsample, publish_all, start, tree
 
 from wkflow import job as job_module
+from wkflow.arrays.checksum import file_checksum
+from wkflow.arrays.storage import StoredFile
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.geometry import Mag
 from wkflow.job import do_job
-from wkflow.marker import Marker, needed_files, read_marker, stored_files, write_marker
+from wkflow.marker import Marker, Verified, needed_files, read_marker, stored_files, write_marker
 from wkflow.run import Run
+from wkflow.snapshot import Snapshot
 
 SPEC = DatasetSpec((LayerSpec(size=(140, 40, 40), pattern="few"),))
 
@@ -30,7 +33,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_a_marker_is_read_as_it_was_written(run: Run) -> None:
-    marker = Marker(run.plan.fingerprint, "l0.s0.r0", {"2": {"c/0/0/0/0": 17}})
+    files = {Mag(2, 2, 2): (StoredFile("c/0/0/0/0", 17, 4711),)}
+    marker = Marker(run.plan.fingerprint, "l0.s0.r0", files, Snapshot(3, 99, "digest"), Verified("sample", 2, 1000, 3))
     write_marker(run.dir.marker("l0.s0.r0"), marker)
     assert read_marker(run.dir.marker("l0.s0.r0"), run.plan) == marker
 
@@ -46,7 +50,7 @@ def test_a_missing_or_damaged_marker_is_no_marker(run: Run, content: bytes | Non
 
 
 def test_a_marker_of_another_run_is_refused(run: Run) -> None:
-    write_marker(run.dir.marker("l0.s0.r0"), Marker("another", "l0.s0.r0", {}))
+    write_marker(run.dir.marker("l0.s0.r0"), Marker("another", "l0.s0.r0", {}, None, Verified("none")))
     with pytest.raises(ConflictError, match="other options or another source"):
         read_marker(run.dir.marker("l0.s0.r0"), run.plan)
 
@@ -56,8 +60,11 @@ def test_markers_list_exactly_the_files_that_were_stored(run: Run) -> None:
     layer = run.plan.layers[0]
     for mag, files in stored_files(run.plan, layer, run.dir).items():
         staged = run.plan.staged(layer, mag)
-        found = {str(path.relative_to(staged)): path.stat().st_size for path in staged.rglob("*") if path.is_file()}
-        assert files == {name: size for name, size in found.items() if name != "zarr.json"}
+        found = {str(path.relative_to(staged)): path for path in staged.rglob("*") if path.is_file()}
+        assert {file.path for file in files} == found.keys() - {"zarr.json"}
+        for file in files:
+            assert file.size == found[file.path].stat().st_size
+            assert file.checksum == file_checksum(found[file.path], head_length=0)
     assert len(stored_files(run.plan, layer, run.dir)[Mag(2, 2, 2)]) == 3
 
 
@@ -74,7 +81,7 @@ def test_doing_a_job_again_gives_the_same_marker_and_the_same_shards(run: Run) -
 def test_markers_say_nothing_about_when_and_where(run: Run) -> None:
     compute(run)
     content = run.dir.marker("l0.s0.r0").read_text()
-    assert set(json.loads(content)) == {"fingerprint", "job", "files"}
+    assert set(json.loads(content)) == {"fingerprint", "job", "files", "source", "verified"}
     assert str(run.plan.dataset) not in content
 
 
@@ -129,4 +136,4 @@ def test_jobs_of_a_published_layer_can_be_asked_for_again(run: Run) -> None:
 def test_a_layer_of_zeros_has_markers_without_files(tmp_path: Path) -> None:
     spec = DatasetSpec((LayerSpec(size=(40, 40, 40), pattern="zeros", margin=0),))
     run = downsample(make_dataset(spec, tmp_path / "dataset"))
-    assert read_marker(run.dir.marker("l0.s0.r0"), run.plan).files == {"2": {}, "4": {}}
+    assert read_marker(run.dir.marker("l0.s0.r0"), run.plan).files == {Mag(2, 2, 2): (), Mag(4, 4, 4): ()}

@@ -15,6 +15,7 @@ from runs import compute, downsample, find, publish_all, start, tree
 
 from wkflow import publish as publish_module
 from wkflow.errors import ConflictError, LayerNotFoundError, VerificationError
+from wkflow.levels import Level
 from wkflow.publish import publish
 from wkflow.run import Run
 
@@ -133,16 +134,74 @@ def test_killed_anywhere_and_started_again_it_ends_as_if_nothing_had_been(
     assert tree(dataset) == tree(undisturbed)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "unlisted"])
-def test_mags_that_are_not_what_the_jobs_wrote_are_not_published(dataset: Path, ready: Run, damage: str) -> None:
-    staged = ready.plan.staging(ready.plan.layers[0]) / "4"
-    (shard,) = (path for path in (staged / "c").rglob("*") if path.is_file())
-    if damage == "missing":
-        shard.unlink()
-    elif damage == "cut":
-        shard.write_bytes(shard.read_bytes()[:-1])
-    else:
-        (staged / "unlisted").touch()
+@pytest.fixture(params=[2, 4])
+def shard(ready: Run, request: pytest.FixtureRequest) -> Path:
+    staged = ready.plan.staging(ready.plan.layers[0]) / str(request.param)
+    return next(path for path in (staged / "c").rglob("*") if path.is_file())
+
+
+def cut(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[:-1])
+
+
+def flip(shard: Path) -> None:
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+
+def empty(shard: Path) -> None:
+    shard.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, flip, empty])
+def test_a_damaged_shard_is_made_once_more(
+    dataset: Path, ready: Run, shard: Path, damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    undisturbed = make_dataset(spec(), tmp_path / "undisturbed")
+    downsample(undisturbed)
+    damage(shard)
+    publish_all(ready)
+    assert tree(dataset) == tree(undisturbed)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, flip, empty])
+def test_a_shard_that_is_damaged_after_publishing_was_cut_off_is_made_once_more(
+    dataset: Path, ready: Run, shard: Path, damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    undisturbed = make_dataset(spec(), tmp_path / "undisturbed")
+    downsample(undisturbed)
+    moved = dataset / "color" / shard.relative_to(ready.plan.staging(ready.plan.layers[0]))
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, "replace_file", 1)
+        with pytest.raises(Killed):
+            publish_all(ready)
+    damage(moved)
+    publish_all(ready)
+    assert tree(dataset) == tree(undisturbed)
+    assert not ready.plan.staging(ready.plan.layers[0]).exists()
+
+
+def test_a_higher_level_verifies_what_was_done_with_a_lower_one(dataset: Path, ready: Run) -> None:
+    publish(ready.dir, "l0", Level.FULL)
+    assert json.loads(ready.dir.published("l0").read_bytes())["verified"]["levels"] == ["full"]
+
+
+def test_a_shard_that_stays_damaged_is_not_published(
+    dataset: Path, ready: Run, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(shard)
+    shard_content, before = shard.read_bytes(), tree(dataset)
+    monkeypatch.setattr(publish_module, "do_job", lambda *_: shard.write_bytes(shard_content))
+    with pytest.raises(VerificationError, match="also after it was made once more") as caught:
+        publish_all(ready)
+    assert caught.value.where == str(shard)
+    assert tree(dataset) == before
+    assert not ready.is_done
+
+
+def test_mags_with_a_file_that_no_job_wrote_are_not_published(dataset: Path, ready: Run) -> None:
+    (ready.plan.staging(ready.plan.layers[0]) / "4" / "unlisted").touch()
     before = tree(dataset)
     with pytest.raises(VerificationError):
         publish_all(ready)

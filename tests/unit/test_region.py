@@ -12,7 +12,7 @@ import zarr
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_twins import assert_same, downsample_twin
+from kernel_twins import assert_same
 from runs import Voxels, downsample, fixed_scheme, tree, volume_dataset, voxels
 
 from wkflow import planner, region
@@ -20,8 +20,9 @@ from wkflow.arrays.layout import Extra
 from wkflow.arrays.reader import ArrayInfo
 from wkflow.geometry import Box, Vec3
 from wkflow.kernels import Kernel
-from wkflow.plan import ExtraAxis
-from wkflow.region import Source, downsample_tile, extra_indices, mirror_indices
+from wkflow.kernels.reference import downsample as downsample_twin
+from wkflow.plan import ExtraAxis, Job, Region
+from wkflow.region import Source, downsample_tile, mirror_indices
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,10 @@ def test_each_index_of_an_extra_axis_is_downsampled_by_itself(region_voxels: int
 
 
 def test_extra_axes_count_as_one_the_last_one_fastest() -> None:
-    layer = mock.Mock(extra_axes=(ExtraAxis("t", 2, 4), ExtraAxis("s", 0, 3)))
-    places = list(extra_indices(layer, 1, 5))
-    assert places == [{"t": 2, "s": 1}, {"t": 2, "s": 2}, {"t": 3, "s": 0}, {"t": 3, "s": 1}]
-    assert list(extra_indices(mock.Mock(extra_axes=()), 0, 1)) == [{}]
+    def places(axes: tuple[ExtraAxis, ...], start: int, stop: int) -> list[dict[str, int]]:
+        region = Region("r0", Box((0, 0, 0), (1, 1, 1)), start, stop)
+        return list(Job(mock.Mock(extra_axes=axes), mock.Mock(), region).extra_indices())
+
+    two = (ExtraAxis("t", 2, 4), ExtraAxis("s", 0, 3))
+    assert places(two, 1, 5) == [{"t": 2, "s": 1}, {"t": 2, "s": 2}, {"t": 3, "s": 0}, {"t": 3, "s": 1}]
+    assert places((), 0, 1) == [{}]

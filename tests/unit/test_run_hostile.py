@@ -10,7 +10,7 @@ import pytest
 from datasets import DatasetSpec, make_dataset
 from runs import find, start, tree
 
-from wkflow.cli.restart import discard_unfinished
+from wkflow.cli.downsample import discard_unfinished
 from wkflow.errors import ConflictError
 from wkflow.plan import fingerprint
 

@@ -21,6 +21,7 @@ rule downsample:
         python=lambda _: RULES.python,
         scripts=lambda _: RULES.scripts,
         run_dir=lambda _: RULES.run_dir,
+        verify=lambda _: RULES.verify,
     shell:
         "{params.python:q} {params.scripts:q}/downsample.py --run-dir {params.run_dir:q} --threads {threads}"
-        " --job {wildcards.layer}.{wildcards.step}.{wildcards.region} > {log:q} 2>&1"
+        " --verify {params.verify} --job {wildcards.layer}.{wildcards.step}.{wildcards.region} > {log:q} 2>&1"

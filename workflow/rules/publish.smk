@@ -20,8 +20,10 @@ rule publish:
         python=lambda _: RULES.python,
         scripts=lambda _: RULES.scripts,
         run_dir=lambda _: RULES.run_dir,
+        verify=lambda _: RULES.verify,
     shell:
-        "{params.python:q} {params.scripts:q}/publish.py --run-dir {params.run_dir:q} --layer {wildcards.layer} > {log:q} 2>&1"
+        "{params.python:q} {params.scripts:q}/publish.py --run-dir {params.run_dir:q} --layer {wildcards.layer}"
+        " --verify {params.verify} > {log:q} 2>&1"
 
 
 if RULES.receipt:

@@ -1,0 +1,74 @@
+"""What happens once when a run really starts, before its first job, in the process that the run belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wkflow.config import Config
+from wkflow.dataset.properties import read_dataset
+from wkflow.errors import ConflictError, VerificationError
+from wkflow.lock import hold
+from wkflow.marker import read_marker
+from wkflow.places import check_no_links
+from wkflow.plan import Job
+from wkflow.run import Run, dataset_state
+from wkflow.rundir import hidden_dir
+from wkflow.snapshot import check_unchanged
+from wkflow.space import check_space
+from wkflow.verify import check_sizes
+
+
+def take(run: Run, config: Config) -> None:
+    """Take the dataset for this run, and look at what an earlier start of it has left.
+
+    Raises ``HeldError`` if another process works on the dataset, ``ConflictError`` if the dataset or a source that was
+    read already has changed, ``SpaceError`` if there is too little room.
+    """
+    if not run.plan.layers or run.is_done:
+        return
+    root = Path(run.plan.dataset)
+    hold(root)
+    if dataset_state(read_dataset(root)) != run.state:
+        raise ConflictError(
+            "another run or program has changed the dataset just now", where=root, hint="run the command again"
+        )
+    if run.stored:
+        for layer in run.plan.layers:
+            check_no_links(run.plan.staging(layer))
+        for layer in run.plan.layers:
+            if not run.dir.published(layer.id).is_file():
+                for job in layer.jobs():
+                    _look_at(run, job)
+    _remove_temporary(run)
+    if not config.ignore_space:
+        check_space(run.plan, run.dir)
+
+
+def _remove_temporary(run: Run) -> None:
+    """Files that were being written when an earlier start was cut off. Nobody writes them any more: we hold the lock."""
+    if not run.stored and run.dir.path.parent != hidden_dir(Path(run.plan.dataset)):
+        return  # a folder of the user's, in which nothing is ours yet
+    for folder in (
+        hidden_dir(Path(run.plan.dataset)),
+        run.dir.path,
+        run.dir.markers,
+        run.dir.path / "progress",
+        run.dir.errors,
+    ):
+        for path in folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _look_at(run: Run, job: Job) -> None:
+    """A job whose shards are not there any more has to be done again: its marker goes."""
+    path = run.dir.marker(job.id)
+    if not path.exists():
+        return
+    try:
+        marker = read_marker(path, run.plan)
+        check_unchanged(job, marker.source)
+        for mag, files in marker.files.items():
+            directory = run.plan.present(job.layer, mag)
+            check_sizes((directory / file.path, file.size) for file in files)
+    except VerificationError:
+        path.unlink()
