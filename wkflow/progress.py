@@ -23,6 +23,10 @@ class MagProgress:
     total: int
 
     @property
+    def title(self) -> str:
+        return f"{self.layer.name}  {self.source} -> {self.mag}"
+
+    @property
     def is_done(self) -> bool:
         return self.done >= self.total
 

@@ -6,15 +6,20 @@ import hashlib
 import json
 import os
 import pty
+import secrets
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {**os.environ, "WK_DEFAULT_CHUNKS_PER_SHARD": "2,2,2"}
@@ -71,6 +76,56 @@ def wkflow_in_terminal(
             output += piece
     os.close(ours)
     return process.returncode, output.decode()
+
+
+class Started:
+    """A command in the background, in a session of its own, with all processes that it has started."""
+
+    def __init__(
+        self, *command: object, cwd: Path | None = None, environment: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        self._mark = f"{os.getpid()}.{secrets.token_hex(8)}"
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
+        env = {**ENVIRONMENT, **(environment or {}), _MARK: self._mark}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": self._output, "stderr": self._output, **options}
+        self.process = subprocess.Popen(
+            [str(part) for part in command], cwd=cwd or "/", env=env, start_new_session=True, **streams
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def output(self) -> str:
+        """What it has said so far."""
+        self._output.seek(0)
+        return self._output.read().decode()
+
+    def processes(self) -> list[psutil.Process]:
+        """Those that are still alive, also if their parents are not. Not the command itself when it has ended."""
+        self.process.poll()
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def programs(self, named: str = ".py") -> list[psutil.Process]:
+        """Those of the rules that are at work."""
+        return [process for process in self.processes() if _runs_program(process, named)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error, OSError):
+            return process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+
+_MARK = "WKFLOW_TESTS_STARTED"
+
+
+def _runs_program(process: psutil.Process, name: str) -> bool:
+    with suppress(psutil.Error):
+        interpreter, *arguments = process.cmdline()[:2]
+        return "python" in interpreter and any(
+            "/scripts/" in argument and argument.endswith(name) for argument in arguments
+        )
+    return False
 
 
 def _read(terminal: int) -> bytes:

@@ -38,7 +38,7 @@ def test_run_dir_with_odd_name_and_a_receipt_in_the_caller_s_folder(dataset: Pat
     assert (done.returncode, done.stderr) == (0, "")
     assert mags(dataset) == ALL
     assert {path.name for path in run_dir.iterdir()} >= {"plan.json", "markers", "logs"}
-    assert {path.name for path in (dataset / ".wkflow").iterdir()} <= {"current.json", "publish.lock"}
+    assert {path.name for path in (dataset / ".wkflow").iterdir()} <= {"current.json", "guard.lock"}
     receipt = tmp_path / "new folder" / "{done}.json"
     expected = {"dataset": str(dataset), "layers": {"color": ["1", "2", "4"]}}
     assert json.loads(receipt.read_text()) == expected

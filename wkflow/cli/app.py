@@ -10,8 +10,11 @@ import typer
 from rich.console import Console
 
 from wkflow import __version__
+from wkflow.cli.clean import clean
 from wkflow.cli.downsample import downsample
+from wkflow.cli.verify import verify
 from wkflow.errors import WkflowError
+from wkflow.failure import explain
 
 app = typer.Typer(
     name="wkflow",
@@ -22,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(downsample)
+app.command()(verify)
+app.command()(clean)
 
 
 def _version(asked: bool) -> None:
@@ -53,8 +58,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # `wkflow ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        print_error(f"{error.strerror or error}" + (f"\n  where: {error.filename}" if error.filename else ""))
+    except (OSError, MemoryError) as error:
+        print_error(explain(error).text)
         return 1
 
 

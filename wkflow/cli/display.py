@@ -6,13 +6,27 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from wkflow.progress import MagProgress, Watch
+from wkflow.progress import Watch
+
+
+class ShownMag(Protocol):
+    """What is shown of a mag: ``done`` of ``total`` voxels."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def is_done(self) -> bool: ...
 
 
 class Display:
@@ -29,9 +43,9 @@ class Display:
     def live(self) -> Iterator[None]:
         yield
 
-    def update(self, mags: Sequence[MagProgress]) -> None:
+    def update(self, mags: Sequence[ShownMag]) -> None:
         for mag in mags:
-            key = title(mag)
+            key = mag.title
             if mag.done:
                 self._began.setdefault(key, time.monotonic())
             if mag.is_done and key not in self._reported:
@@ -78,9 +92,9 @@ class Bars(Display):
         with self._bars:
             yield
 
-    def update(self, mags: Sequence[MagProgress]) -> None:
+    def update(self, mags: Sequence[ShownMag]) -> None:
         for mag in mags:
-            key = title(mag)
+            key = mag.title
             if key not in self._tasks:
                 self._tasks[key] = self._bars.add_task(escape(key), total=mag.total, start=False)
             task = self._tasks[key]
@@ -97,10 +111,6 @@ class _Rate(ProgressColumn):
         if speed is None and task.elapsed:
             speed = task.completed / task.elapsed
         return Text(f"{speed / 1e6:8.1f} MVx/s" if speed else "")
-
-
-def title(mag: MagProgress) -> str:
-    return f"{mag.layer.name}  {mag.source} -> {mag.mag}"
 
 
 def display_for(*, quiet: bool, plain: bool) -> Display:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from wkflow.cli import dry_run, launch, restart
+from wkflow import leftovers
+from wkflow.cli import dry_run, launch
+from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.config import Config, Interpolation, absolute_path, local_target
+from wkflow.dataset.properties import read_dataset
 from wkflow.geometry import Mag
+from wkflow.levels import Level
+from wkflow.lock import hold
 from wkflow.run import current_run
 from wkflow.scheme import SamplingMode
 from wkflow.strategy import Strategy, execution
@@ -174,7 +180,25 @@ def downsample(  # noqa: PLR0913 the options of the command
             help="File to write when all is done, for workflows that depend on it.",
         ),
     ] = None,
-    restart_: Annotated[
+    ignore_space: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-space", rich_help_panel=_MORE, help="Start even if the new mags seem not to fit on the disk."
+        ),
+    ] = False,
+    verify: Annotated[
+        Level,
+        typer.Option(
+            metavar="LEVEL",
+            rich_help_panel=_MORE,
+            help=f"How thoroughly results are verified before they are published: {_one_of(Level)}.",
+        ),
+    ] = Level.SAMPLE,
+    keep_going: Annotated[
+        bool,
+        typer.Option("--keep-going", "-k", rich_help_panel=_MORE, help="If a layer fails, finish the others."),
+    ] = False,
+    restart: Annotated[
         bool,
         typer.Option("--restart", rich_help_panel=_MORE, help="Discard an unfinished run of the dataset, then start."),
     ] = False,
@@ -198,17 +222,30 @@ def downsample(  # noqa: PLR0913 the options of the command
             "coarsest_mag": coarsest_mag,
             "from_mag": from_mag,
             "interpolation_mode": interpolation_mode,
+            "verify": verify,
+            "ignore_space": ignore_space,
             "run_dir": str(absolute_path(run_dir, "--run-dir")) if run_dir else None,
             "receipt": str(absolute_path(receipt, "--receipt")) if receipt else None,
         }
     )
-    if restart_ and restart.discard_unfinished(config.target_path, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
+    if restart and discard_unfinished(config.target_path, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
         typer.echo("then the run starts anew; nothing was touched")
         return
     run = current_run(config)
-    how = execution(distribution_strategy, jobs, job_resources)
+    how = replace(execution(distribution_strategy, jobs, job_resources), keep_going=keep_going)
     if dry_run_:
         dry_run.show(run, config.threads_per_job, how.cores)
         return
     _ = token, transfer_mode, access_mode  # for remote datasets only; the parser has checked them
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
+
+
+def discard_unfinished(target: Path, *, yes: bool, dry_run: bool, quiet: bool) -> bool:
+    """Delete what the dataset's unfinished run has made. Returns whether there was something to delete."""
+    dataset = read_dataset(target)
+    places = leftovers.of_unfinished(dataset)
+    if places:
+        if not dry_run:
+            hold(dataset.root)
+        discard(places, "--restart", yes=yes, dry_run=dry_run, quiet=quiet)
+    return bool(places)

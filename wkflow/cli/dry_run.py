@@ -16,6 +16,7 @@ from wkflow.geometry import Mag
 from wkflow.plan import Job, LayerPlan
 from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
 from wkflow.run import Run
+from wkflow.space import needs
 
 _COLUMNS = ("layer", "from", "new mag", "shape", "jobs", "reads", "writes", "memory per job")
 _PIPE_WIDTH = 10_000
@@ -36,6 +37,8 @@ def show(run: Run, most_threads: int, cores: int) -> None:
         for source, mag in layer.mag_steps():
             table.add_row(*_row(layer, source, mag, resources))
     console.print(table)
+    for need in needs(run.plan, run.dir):
+        console.print(f"needs {need}" + (", too little" if need.lack else ""), markup=False)
     jobs = sum(1 for _ in run.plan.jobs())
     done = sum(run.dir.marker(job.id).is_file() for job in run.plan.jobs())
     console.print(f"{jobs} job(s), {done} of them done, on {cores} core(s); nothing was touched")

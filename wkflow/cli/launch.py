@@ -12,20 +12,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from wkflow.cli.display import display_for
 from wkflow.config import Config
 from wkflow.errors import PipelineError, UsageError, WkflowError
+from wkflow.failure import explain_end
 from wkflow.files import read_json, write_json
 from wkflow.home import home
 from wkflow.progress import Watch
 from wkflow.receipt import receipt
 from wkflow.run import Run, begin
+from wkflow.rundir import RunDir
+from wkflow.start import take
 from wkflow.strategy import Execution
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _POLL_SECONDS = 0.1
-_OUTPUT = "snakemake"
+OUTPUT = "snakemake"
+"""The log of what Snakemake itself says."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,10 @@ class Output:
 class StoppedError(WkflowError):
     """A signal has ended the run; exit code as shells have it."""
 
-    def __init__(self, number: signal.Signals) -> None:
+    def __init__(self, number: signal.Signals, then: str = "run the same command again to go on from here") -> None:
         what = "interrupted" if number is signal.SIGINT else "terminated"
-        super().__init__(f"{what}; run the same command again to go on from here")
+        super().__init__(f"{what}; {then}")
+        self.number = number
         self.exit_code = 128 + number
 
 
@@ -56,16 +62,19 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
         display.say(_nothing_to_do(run))
         return
     _check_receipt(config)
+    if not extra:  # otherwise Snakemake itself takes the dataset, unless it is told to do something else
+        take(run, config)
     began = time.monotonic()
     watch = Watch(run.plan, run.dir)
-    with _begun(run, config, extra), _snakemake(run, how, output, extra) as process, display.live():
+    arguments = ["--snakefile", str(home() / "Snakefile"), "--configfile", run.dir.config.name, *how.arguments, *extra]
+    with _begun(run, config, extra), snakemake(run.dir, arguments, output) as process, display.live():
         while process.poll() is None:
             time.sleep(_POLL_SECONDS)
             if not was_done:
                 display.update(watch.look())
-        said = run.dir.log(_OUTPUT).read_text(errors="replace")
+        said = run.dir.log(OUTPUT).read_text(errors="replace")
         if process.returncode != 0:
-            raise _failure(run, said)
+            raise failure(run.dir, said)
     if was_done or not run.is_done:  # Snakemake was asked for something else, by arguments behind `--`
         display.say(said)
         return
@@ -113,22 +122,26 @@ def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _snakemake(run: Run, how: Execution, output: Output, extra: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iterator[subprocess.Popen[bytes]]:
     """Snakemake in the run directory, in a session of its own. It and its jobs are killed if we are stopped.
 
     They may be: what they have not finished is done again by the next start. If we are killed ourselves, Snakemake sees
-    the end of the pipe that is its stdin (:mod:`wkflow.cli.snakemake`).
+    the end of the pipe that is its stdin (:mod:`wkflow.cli.snakemake`). The temporary folder that it leaves when it is
+    killed lies in one of ours.
     """
-    command = [sys.executable, "-m", "wkflow.cli.snakemake", "--snakefile", str(home() / "Snakefile")]
-    command += ["--configfile", run.dir.config.name, *how.arguments, *extra]
+    command = [sys.executable, "-m", "wkflow.cli.snakemake", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
     if home() == _PACKAGE.parent:  # a clone that need not be installed
         environment["PYTHONPATH"] = os.pathsep.join([str(home()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with _sigterm_raises(), run.dir.log(_OUTPUT).open("wb") as log:
+    with (
+        _sigterm_raises(),
+        run_dir.log(OUTPUT).open("wb") as log,
+        TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary,
+    ):
         process = subprocess.Popen(
             command,
-            cwd=run.dir.path,
-            env=environment,
+            cwd=run_dir.path,
+            env={**environment, "TMPDIR": temporary},
             stdin=subprocess.PIPE,
             stdout=None if output.verbose else log,
             stderr=None if output.verbose else subprocess.STDOUT,
@@ -156,18 +169,20 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, earlier)
 
 
-def _failure(run: Run, said: str) -> PipelineError:
-    """The error of the job that failed first; else the end of Snakemake's own output."""
-    notes = sorted((run.dir.path / "errors").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    for note in notes:
-        content = read_json(note)
-        if isinstance(content, dict):
-            return PipelineError(content["error"], where=f"log: {run.dir.log(note.stem)}")
+def failure(run_dir: RunDir, said: str) -> PipelineError:
+    """The errors of the jobs that failed, the first one first; else the end of Snakemake's own output."""
+    notes = sorted(run_dir.errors.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    errors = {note.stem: content["error"] for note in notes if isinstance(content := read_json(note), dict)}
+    texts = [f"{error}\n  log: {run_dir.log(name)}" for name, error in errors.items()]
+    if texts:
+        return PipelineError("\n\n".join(texts))
+    if text := explain_end(run_dir, said):
+        return PipelineError(text)
     lines = [line for line in said.splitlines() if line.strip()]
     if not lines:
         return PipelineError("Snakemake failed", hint="see its output above")
     return PipelineError(
         "Snakemake failed: " + "\n  ".join(lines[-8:]),
-        where=f"log: {run.dir.log(_OUTPUT)}",
+        where=f"log: {run_dir.log(OUTPUT)}",
         hint="run it again with --verbose to see Snakemake's own output",
     )
