@@ -7,7 +7,7 @@ ORACLE := .oracle
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 WORKERS ?= 2
 
-.PHONY: help setup oracle demo test test-fast lint bench lock clean
+.PHONY: help setup oracle demo test test-fast lint bench soak lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ lint: setup  ## Formatting, types, layers, Snakemake's own linter
 
 bench: setup oracle  ## Time and memory beside the reference
 	$(BIN)/python benchmarks/downsample.py
+
+soak: setup  ## Kill a thousand runs, which takes a while
+	$(BIN)/python tests/faults/soak.py --kills 1000
 
 lock:  ## Take the newest versions that pyproject.toml allows
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

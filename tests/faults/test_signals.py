@@ -1,0 +1,147 @@
+"""Runs that are asked to stop, by a signal or by Ctrl-C: one line, the exit code that shells know, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from datasets import DatasetSpec, LayerSpec
+from workflow.commands import ROOT, Started, wait_until
+
+from faults.kills import Laboratory, Victim
+from faults.programs import Programs
+
+LAYER = LayerSpec("long", size=(2100, 24, 40), pattern="few")
+SHARDS_OF_A_CHUNK = {"WK_DEFAULT_CHUNKS_PER_SHARD": "1,1,1"}
+CTRL_C = b"\x03"
+GOES_ON = "run the same command again to go on from here"
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    folder = tmp_path_factory.mktemp("signals")
+    with Programs(folder, SHARDS_OF_A_CHUNK) as programs:
+        yield Laboratory(DatasetSpec((LAYER,)), programs, folder)
+
+
+class Terminal:
+    """A terminal of 120 columns that is the controlling one of a command, and somebody who reads along."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = os.openpty()
+        termios.tcsetwinsize(self.theirs, (40, 120))
+        self._said = b""
+        self._reader = Thread(target=self._read)
+
+    def start(self, command: Callable[..., Started], *arguments: object) -> Started:
+        name = os.ttyname(self.theirs)
+        # The first terminal that the leader of a session opens becomes its controlling one.
+        started = command(
+            *("sh", "-c", f'exec "$@" < {name} > {name} 2>&1', "sh", *arguments),
+        )
+        self._reader.start()
+        return started
+
+    def type(self, text: bytes) -> None:
+        os.write(self._ours, text)
+
+    def close(self) -> str:
+        """All that was said. Nobody may use the terminal any more."""
+        os.close(self.theirs)
+        self._reader.join()
+        os.close(self._ours)
+        return self._said.decode()
+
+    def _read(self) -> None:
+        try:
+            while piece := os.read(self._ours, 65536):
+                self._said += piece
+        except OSError:  # how Linux says that nobody writes there any more
+            return
+
+
+def wait_for_place(run: Started, dataset: Path, number: int, rng: random.Random) -> None:
+    """Some time after Snakemake, or the program of this number, has been started."""
+    name, seconds = ("snakemake.log", 1.5) if number == 0 else ("l*.log", 0.5)
+    wait_until(lambda: run.has_ended or len(list(dataset.glob(f".wkflow/*/logs/{name}"))) >= max(1, number))
+    time.sleep(rng.uniform(0, seconds))
+    assert not run.has_ended, run.output()
+
+
+def finish(victim: Victim, *command: object, cwd: Path | None = None) -> None:
+    last = Started(*command, cwd=cwd, environment=SHARDS_OF_A_CHUNK)
+    assert last.process.wait(timeout=300) == 0, last.output()
+    outcome = victim.outcome(())
+    assert not outcome.problems, outcome.problems
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_to_the_wrapper(laboratory: Laboratory, number: signal.Signals, code: int, word: str) -> None:
+    rng = random.Random(int(number))
+    victim = Victim(laboratory)
+    command = (sys.executable, "-m", "wkflow", "downsample", "--jobs", 1, "--quiet", victim.dataset)
+    for place in (0, 1, 3):
+        run = Started(*command, environment=SHARDS_OF_A_CHUNK)
+        wait_for_place(run, victim.dataset, place, rng)
+        run.process.send_signal(number)
+        assert run.process.wait(timeout=60) == code, run.output()
+        assert run.output() == f"Error: {word}; {GOES_ON}\n"
+        wait_until(lambda run=run: not run.processes())
+        victim.was_killed(str(place))
+    finish(victim, *command)
+
+
+def test_a_second_ctrl_c_while_the_first_one_ends_the_run(laboratory: Laboratory) -> None:
+    victim = Victim(laboratory)
+    command = (sys.executable, "-m", "wkflow", "downsample", "--jobs", 1, victim.dataset)
+    run = Started(*command, environment=SHARDS_OF_A_CHUNK)
+    wait_for_place(run, victim.dataset, 1, random.Random(2))
+    for _ in range(3):
+        run.process.send_signal(signal.SIGINT)
+    run.process.wait(timeout=60)
+    assert "Traceback" not in run.output()
+    wait_until(lambda: not run.processes())
+    finish(victim, *command)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_ctrl_c_in_a_terminal(laboratory: Laboratory, place: int) -> None:
+    victim = Victim(laboratory)
+    command = (sys.executable, "-m", "wkflow", "downsample", "--jobs", 1, victim.dataset)
+    terminal = Terminal()
+    run = terminal.start(lambda *parts: Started(*parts, environment=SHARDS_OF_A_CHUNK), *command)
+    wait_for_place(run, victim.dataset, place, random.Random(place))
+    terminal.type(CTRL_C)
+    assert run.process.wait(timeout=60) == 130
+    said = terminal.close()
+    assert f"interrupted; {GOES_ON}" in said
+    assert "Traceback" not in said
+    wait_until(lambda: not run.processes())
+    victim.was_killed("terminal")
+    finish(victim, *command)
+
+
+@pytest.mark.parametrize("place", [1, 3])
+def test_ctrl_c_of_plain_snakemake_in_a_terminal(laboratory: Laboratory, place: int, tmp_path: Path) -> None:
+    victim = Victim(laboratory)
+    command = (sys.executable, "-m", "snakemake", "--config", f"target={victim.dataset}", "--cores", 1)
+    terminal = Terminal()
+    run = terminal.start(lambda *parts: Started(*parts, cwd=ROOT, environment=SHARDS_OF_A_CHUNK), *command)
+    wait_for_place(run, victim.dataset, place, random.Random(place))
+    terminal.type(CTRL_C)
+    assert run.process.wait(timeout=60) != 0
+    said = terminal.close()
+    assert "Traceback" not in said, said
+    wait_until(lambda: not run.processes())
+    victim.was_killed("terminal")
+    finish(victim, *command, cwd=ROOT)
