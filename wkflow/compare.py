@@ -14,9 +14,8 @@ summed up is open, so that the last bit of their mean is.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -29,6 +28,7 @@ from wkflow.arrays.reader import Reader
 from wkflow.errors import ArrayError
 from wkflow.geometry import Box, Vec3
 from wkflow.kernels import Kernel, is_zero, reference
+from wkflow.ordered import in_order
 from wkflow.region import Source, downsample_tile, read_mirrored
 
 Voxels = NDArray[Any]
@@ -130,7 +130,7 @@ def compare(
     total = Comparison()
     tasks = (task for cell in cells for task in _tasks(pair, cell, full, seed))
     with ThreadPoolExecutor(threads, thread_name_prefix="compare") as pool:
-        for task, found in _in_order(pool, tasks, ahead=2 * threads):
+        for task, found in in_order(pool, lambda task: task.run(), tasks, ahead=2 * threads):
             total = _shortened(total + found, most)
             report(task.voxels * len(pair.target.channels))
     return total
@@ -278,20 +278,3 @@ def _shortened(found: Comparison, most: int) -> Comparison:
     if rest <= 0:
         return found
     return Comparison(found.blocks, found.voxels, found.empty, found.differences[:most], found.more + rest)
-
-
-def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[_Task], *, ahead: int) -> Iterator[tuple[_Task, Comparison]]:
-    """Results in the order of the tasks, at most ``ahead`` of them begun and not yet taken."""
-    window: deque[tuple[_Task, Future[Comparison]]] = deque()
-    try:
-        for task in tasks:
-            window.append((task, pool.submit(task.run)))
-            if len(window) >= ahead:
-                first, future = window.popleft()
-                yield first, future.result()
-        while window:
-            first, future = window.popleft()
-            yield first, future.result()
-    finally:
-        for _, future in window:
-            future.cancel()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from wkflow.arrays.storage import StoredFile
@@ -123,5 +125,9 @@ class Progress:
 
 def peak_memory_mb() -> int:
     """The most memory that this process has held, in MiB."""
+    with suppress(OSError):  # what getrusage says on Linux includes the parent's memory at the fork
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        if found := re.search(r"VmHWM:\s*(\d+) kB", status):
+            return int(found[1]) // 1024
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wkflow.files import read_json
 from wkflow.geometry import Mag
-from wkflow.plan import Job, LayerPlan, Plan
+from wkflow.plan import Job, Plan
 from wkflow.rundir import RunDir
 
 
@@ -16,7 +16,7 @@ from wkflow.rundir import RunDir
 class MagProgress:
     """``done`` of ``total`` target voxels of one mag of one layer, all channels."""
 
-    layer: LayerPlan
+    layer: str
     source: Mag
     mag: Mag
     done: int
@@ -24,7 +24,7 @@ class MagProgress:
 
     @property
     def title(self) -> str:
-        return f"{self.layer.name}  {self.source} -> {self.mag}"
+        return f"{self.layer}  {self.source} -> {self.mag}"
 
     @property
     def is_done(self) -> bool:
@@ -51,7 +51,7 @@ class Watch:
                 key = (job.layer.id, Mag.parse(mag))
                 done[key] = done.get(key, 0) + voxels
         return [
-            MagProgress(layer, source, mag, done.get((layer.id, mag), 0), layer.voxels(mag))
+            MagProgress(layer.name, source, mag, done.get((layer.id, mag), 0), layer.voxels(mag))
             for layer in self.plan.layers
             for source, mag in layer.mag_steps()
         ]

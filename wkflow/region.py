@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from wkflow.arrays.writer import EncodedTile, RegionWriter
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero
+from wkflow.ordered import in_order
 from wkflow.plan import Job, Plan
 from wkflow.resources import cache_bytes
 
@@ -98,7 +98,7 @@ def _write_mag(
         units, noted = journal.units(target), time.monotonic()
         report(sum(size(tile) for tile in _tiles(job, writer, box) if tile.unit <= units))
         work = (tile for tile in _tiles(job, writer, box) if tile.unit > units)
-        for tile, encoded in _in_order(pool, encode, work, ahead=2 * threads):
+        for tile, encoded in in_order(pool, encode, work, ahead=2 * threads):
             writer.append(encoded)
             report(size(tile))
             if tile.completes:
@@ -205,22 +205,3 @@ def _pieces(box: Box, factor: Vec3) -> Iterator[Box]:
 def _slices(box: Box, origin: Vec3) -> tuple[slice, ...]:
     """The box inside of an array ``[z, y, x]`` that begins at ``origin``."""
     return tuple(slice(box.start[axis] - origin[axis], box.stop[axis] - origin[axis]) for axis in (2, 1, 0))
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[_Tile], EncodedTile], work: Iterable[_Tile], *, ahead: int
-) -> Iterator[tuple[_Tile, EncodedTile]]:
-    """Results in the order of ``work``, at most ``ahead`` of them begun and not yet taken."""
-    window: deque[tuple[_Tile, Future[EncodedTile]]] = deque()
-    try:
-        for tile in work:
-            window.append((tile, pool.submit(function, tile)))
-            if len(window) >= ahead:
-                first, future = window.popleft()
-                yield first, future.result()
-        while window:
-            first, future = window.popleft()
-            yield first, future.result()
-    finally:
-        for _, future in window:
-            future.cancel()

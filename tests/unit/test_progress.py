@@ -23,7 +23,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def state(watch: Watch) -> dict[str, str]:
-    return {f"{entry.layer.name} {entry.source}>{entry.mag}": f"{entry.done}/{entry.total}" for entry in watch.look()}
+    return {f"{entry.layer} {entry.source}>{entry.mag}": f"{entry.done}/{entry.total}" for entry in watch.look()}
 
 
 def test_a_run_begins_at_zero_and_shows_mags_in_the_order_in_which_they_are_made(run: Run) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from wkflow.files import read_json, replace_file, write_json
-from wkflow.geometry import Mag
+from wkflow.progress import MagProgress
 from wkflow.rundir import RunDir
 from wkflow.verification import result
 from wkflow.verification.check import check_part
@@ -37,26 +36,7 @@ def results(run_dir: RunDir, checks: Checks) -> list[Result]:
     return [found for job_id in checks.job_ids for found in result.load(run_dir.marker(job_id))]
 
 
-@dataclass(frozen=True)
-class CheckProgress:
-    """``done`` of ``total`` voxels of one mag of one layer, all channels."""
-
-    layer: str
-    source: Mag
-    mag: Mag
-    done: int
-    total: int
-
-    @property
-    def title(self) -> str:
-        return f"{self.layer}  {self.source} -> {self.mag}"
-
-    @property
-    def is_done(self) -> bool:
-        return self.done >= self.total
-
-
-def progress(run_dir: RunDir, checks: Checks) -> list[CheckProgress]:
+def progress(run_dir: RunDir, checks: Checks) -> list[MagProgress]:
     """How far the jobs are, per mag that is compared with another one."""
     done: dict[str, int] = {}
     for path in (run_dir.path / "progress").glob("*.json"):
@@ -65,11 +45,11 @@ def progress(run_dir: RunDir, checks: Checks) -> list[CheckProgress]:
     return list(_shown(checks, done))
 
 
-def _shown(checks: Checks, done: dict[str, int]) -> Iterator[CheckProgress]:
+def _shown(checks: Checks, done: dict[str, int]) -> Iterator[MagProgress]:
     for i, layer in enumerate(checks.layers):
         for j, check in enumerate(layer.mags):
             if check.source and not check.problem:
-                yield CheckProgress(
+                yield MagProgress(
                     layer.name, check.source, check.mag, done.get(f"{i}.{j}", 0), layer.voxels(check.mag)
                 )
 
