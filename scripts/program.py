@@ -10,6 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+# A program may die anywhere and is done again: signals end it at once and without a word, also while it imports.
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, lambda number, _: os._exit(128 + number))
+
 _CLONE = Path(__file__).resolve().parent.parent
 if (_CLONE / "wkflow").is_dir():  # not installed
     sys.path.insert(0, str(_CLONE))
@@ -25,17 +29,14 @@ def run(work: Callable[[], None], error_note: Path | None = None) -> None:
     """Call ``work``; on failure print the error, leave it as ``error_note`` for the display, and exit.
 
     ``error_note`` lies in the run's folder and is called like the job. The traceback of an error that nobody has foreseen
-    is printed, too. SIGINT and SIGTERM end the program without a word.
+    is printed, too.
     """
-    signal.signal(signal.SIGTERM, _stop)
     try:
         end_with_owner()
         if error_note is not None:
             _stop_if_useless(error_note)
             error_note.unlink(missing_ok=True)
         work()
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         _say(error, error_note)
         sys.exit(error.exit_code if isinstance(error, WkflowError) else 1)
@@ -63,10 +64,6 @@ def _stop_if_useless(error_note: Path) -> None:
 
 def _owner() -> str:
     return os.environ.get(OWNER_VARIABLE, "")
-
-
-def _stop(number: int, _: object) -> None:
-    sys.exit(128 + number)
 
 
 # Importing the rest of wkflow may fail, too, if there is little memory.

@@ -88,7 +88,17 @@ def _remake_damaged(plan: Plan, job: Job, run_dir: RunDir, threads: int, level: 
         for path, _ in damage:
             path.unlink(missing_ok=True)
         if damage:
+            forget_dependents(plan, earlier, run_dir)
             do_job(run_dir, earlier.id, threads, level)
+
+
+def forget_dependents(plan: Plan, job: Job, run_dir: RunDir) -> None:
+    """A job's shards were damaged, perhaps before they were read: what may have been made of them is made anew."""
+    for later in job.layer.jobs():
+        if job.id in plan.needed_by(later):
+            plan.journal(later).unlink(missing_ok=True)
+            run_dir.marker(later.id).unlink(missing_ok=True)
+            forget_dependents(plan, later, run_dir)
 
 
 def _remove_temporary(plan: Plan, job: Job) -> None:

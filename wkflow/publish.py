@@ -57,17 +57,26 @@ def publish(run_dir: RunDir, layer_id: str, level: Level = Level.SAMPLE) -> None
 
 
 def _verify(plan: Plan, layer: LayerPlan, run_dir: RunDir, level: Level) -> None:
-    """Check the work of all jobs. What is damaged is done once more, and what was verified less than is asked."""
+    """Check the work of all jobs.
+
+    What is damaged is done once more, with all that may have been made of it, and so is what was verified less than asked.
+    """
+    suspect: set[str] = set()
     for job in layer.jobs():
         marker = read_marker(run_dir.marker(job.id), plan)
         check_unchanged(job, marker.source)
         damage = damaged_files(plan, job, marker.files, level)
-        if damage or not Level(marker.verified.level).includes(level):
+        is_suspect = bool(suspect) and not suspect.isdisjoint(plan.needed_by(job))
+        if damage or is_suspect or not Level(marker.verified.level).includes(level):
             for path, _ in damage:
                 path.unlink(missing_ok=True)
             _bring_back(plan, layer)
+            if is_suspect:
+                plan.journal(job).unlink(missing_ok=True)
             do_job(run_dir, job.id, 1, level)
-            marker = read_marker(run_dir.marker(job.id), plan)
+            before, marker = marker, read_marker(run_dir.marker(job.id), plan)
+            if damage or marker.files != before.files:
+                suspect.add(job.id)
         for path, problem in damaged_files(plan, job, marker.files, level) if damage else ():
             raise VerificationError(
                 f"a stored file is damaged, also after it was made once more: {problem}",

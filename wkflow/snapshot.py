@@ -48,8 +48,8 @@ def snapshot(job: Job) -> Snapshot | None:
 
 
 def check_unchanged(job: Job, before: Snapshot | None) -> None:
-    """Raises ``ConflictError`` if the source is not as it was ``before``."""
-    if snapshot(job) != before:
+    """Raise ``ConflictError`` if the source is not as it was ``before``; None if the job has read none."""
+    if before is not None and snapshot(job) != before:
         source = job.layer.source(job.step.source)
         raise ConflictError(
             f"mag {job.step.source} of layer {job.layer.name!r} was changed after this run had begun to read it",

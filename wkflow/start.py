@@ -7,6 +7,7 @@ from pathlib import Path
 from wkflow.config import Config
 from wkflow.dataset.properties import read_dataset
 from wkflow.errors import ConflictError, VerificationError
+from wkflow.job import forget_dependents
 from wkflow.lock import hold
 from wkflow.marker import read_marker
 from wkflow.places import check_no_links
@@ -72,3 +73,4 @@ def _look_at(run: Run, job: Job) -> None:
             check_sizes((directory / file.path, file.size) for file in files)
     except VerificationError:
         path.unlink()
+        forget_dependents(run.plan, job, run.dir)

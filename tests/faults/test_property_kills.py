@@ -92,8 +92,8 @@ class KilledRun(RuleBasedStateMachine):
         self.run(Kill(last, after=600))
 
     @rule(seed=st.integers(0, 99))
-    def the_marker_of_a_job_is_lost(self, seed: int) -> None:
-        delete_one(self.dataset.glob(".wkflow/*/markers/l*.s*.json"), seed)
+    def a_marker_is_lost(self, seed: int) -> None:
+        delete_one(self.dataset.glob(".wkflow/*/markers/*.json"), seed)
 
     @rule()
     def the_journal_is_lost(self) -> None:

@@ -9,9 +9,11 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 from datasets import DatasetSpec, LayerSpec
 from workflow.commands import ROOT, Started, wait_until
@@ -69,11 +71,23 @@ class Terminal:
 
 
 def wait_for_place(run: Started, dataset: Path, number: int, rng: random.Random) -> None:
-    """Some time after Snakemake, or the program of this number, has been started."""
-    name, seconds = ("snakemake.log", 1.5) if number == 0 else ("l*.log", 0.5)
-    wait_until(lambda: run.has_ended or len(list(dataset.glob(f".wkflow/*/logs/{name}"))) >= max(1, number))
+    """Some time after this start has started Snakemake, or a program when so many have been begun by all starts."""
+
+    def is_there() -> bool:
+        if number == 0:
+            return any("snakemake" in " ".join(_command(process)) for process in run.processes())
+        return bool(run.programs()) and len(list(dataset.glob(".wkflow/*/logs/l*.log"))) >= number
+
+    wait_until(lambda: run.has_ended or is_there())
+    seconds = 1.5 if number == 0 else 0.5
     time.sleep(rng.uniform(0, seconds))
     assert not run.has_ended, run.output()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def finish(victim: Victim, *command: object, cwd: Path | None = None) -> None:
@@ -99,6 +113,18 @@ def test_a_signal_to_the_wrapper(laboratory: Laboratory, number: signal.Signals,
         wait_until(lambda run=run: not run.processes())
         victim.was_killed(str(place))
     finish(victim, *command)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("library", ["pydantic_core", "_tensorstore"])
+def test_a_signal_while_the_command_is_still_importing(tmp_path: Path, number: signal.Signals, library: str) -> None:
+    run = Started(sys.executable, "-m", "wkflow", "downsample", tmp_path)
+    maps = Path("/proc") / str(run.process.pid) / "maps"
+    wait_until(lambda: run.has_ended or library in maps.read_text())
+    run.process.send_signal(number)
+    assert run.process.wait(timeout=60) == 128 + number
+    assert run.output().count("\n") == 1
+    assert GOES_ON in run.output()
 
 
 def test_a_second_ctrl_c_while_the_first_one_ends_the_run(laboratory: Laboratory) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
-from runs import compute, downsample, publish_all, start, tree
+from runs import compute, downsample, find, publish_all, start, tree
 
 from wkflow import region
 from wkflow.arrays.storage import StoredFile
+from wkflow.config import Config
 from wkflow.errors import ConflictError
 from wkflow.geometry import Mag
 from wkflow.job import do_job
 from wkflow.journal import Basis, Journal, read_entries
+from wkflow.lock import release
 from wkflow.marker import needed_files
 from wkflow.run import Run
 from wkflow.snapshot import Snapshot
+from wkflow.start import take
 
 BASIS = Basis("fingerprint", Snapshot(1, 2, "digest"), 8)
 TWO, FOUR = Mag(2, 2, 2), Mag(4, 4, 4)
@@ -217,3 +221,46 @@ def test_a_staged_shard_that_is_damaged_before_it_is_read_is_made_once_more(
     assert damaged.read_bytes() == content
     publish_all(compute(run))
     assert tree(dataset) == tree(undisturbed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_made_of_a_damaged_shard_is_made_once_more_too(
+    dataset: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """wkw and zarr have no checksums: the next mag is made of whatever was read."""
+    undisturbed = shutil.copytree(dataset, tmp_path / "undisturbed")
+    downsample(undisturbed)
+    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    run = start(dataset)
+    first = [job for job in run.plan.jobs() if job.step.id == "s0"]
+    for job in first:
+        do_job(run.dir, job.id, 1)
+    rng = random.Random(seed)
+    damaged = rng.choice(sorted(shards(run)))
+    content = bytearray(damaged.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    damaged.write_bytes(content)
+    for job in run.plan.jobs():
+        if job not in first:
+            do_job(run.dir, job.id, 1)
+    publish_all(run)
+    assert tree(dataset) == tree(undisturbed)
+
+
+def test_what_was_made_of_a_shard_that_was_lost_is_made_once_more_too(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    run = compute(start(dataset))
+    markers = {job.id: run.dir.marker(job.id) for job in run.plan.jobs()}
+    lost = min(shards(run))
+    lost.unlink()
+    take(run_again := find(dataset), Config.of({"target": str(dataset)}))
+    release(dataset)
+    gone = {job_id for job_id, marker in markers.items() if not marker.exists()}
+    (owner,) = (job_id for job_id in gone if ".s0." in job_id)
+    assert gone == {owner} | {
+        job.id for job in run.plan.jobs() if job.step.id != "s0" and gone.intersection(run.plan.needed_by(job))
+    }
+    assert len(gone) > 1
+    assert not any(run_again.plan.journal(run.plan.job_of(job_id)).exists() for job_id in gone - {owner})

@@ -121,7 +121,7 @@ _MARK = "WKFLOW_TESTS_STARTED"
 
 def _runs_program(process: psutil.Process, name: str) -> bool:
     with suppress(psutil.Error):
-        interpreter, *arguments = process.cmdline()[:2]
+        interpreter, *arguments = process.cmdline()[:2] or [""]  # it is just ending
         return "python" in interpreter and any(
             "/scripts/" in argument and argument.endswith(name) for argument in arguments
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from workflow.commands import ROOT, mags, snakemake
+from workflow.commands import ROOT, Started, mags, results, snakemake, wait_until, wkflow
 
 PAGE = (ROOT / "docs" / "lab-workflows.md").read_text()
 MODULE, RULE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -49,6 +50,25 @@ def test_the_module(dataset: Path, lab: Path) -> None:
     assert "Nothing to be done" in run(lab)
     default_triggers = snakemake("--cores", 2, "-n", cwd=lab)
     assert "Nothing to be done" in default_triggers.stdout + default_triggers.stderr
+
+
+@pytest.mark.parametrize("until", [".wkflow/*/plan.json", "*/.wkflow/*/*/*.json*", ".wkflow/*/markers/l0.s*.json"])
+def test_the_module_goes_on_after_it_was_killed(dataset: Path, lab: Path, tmp_path: Path, until: str) -> None:
+    undisturbed = shutil.copytree(dataset, tmp_path / "undisturbed")
+    assert wkflow("downsample", undisturbed).returncode == 0
+    (lab / "data").mkdir()
+    dataset = dataset.rename(lab / "data" / "my_dataset")
+    (lab / "Snakefile").write_text(MODULE.replace("/path/to/wkflow", str(ROOT)))
+    assert COMMAND
+    command = [sys.executable, "-m", *shlex.split(COMMAND[1])]
+    run_ = Started(
+        *command, cwd=lab, environment={"PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])}
+    )
+    wait_until(lambda: run_.has_ended or any(dataset.glob(until)))
+    run_.process.kill()
+    wait_until(lambda: not run_.processes())
+    run(lab)
+    assert results(dataset) == results(undisturbed)
 
 
 def test_the_rule_with_a_receipt_for_a_dataset_that_the_workflow_makes(dataset: Path, lab: Path) -> None:

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+
+from wkflow.cli.stop import Stopped
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``wkflow``. Everything after ``--`` is handed on to Snakemake."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     from wkflow.cli.app import run
 
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except Stopped as stop:
+        print(f"Error: {stop}", file=sys.stderr)
+        code = stop.exit_code
+    sys.exit(code)
+
+
+def _end(number: int, _: object) -> None:
+    """While modules are imported, some of which make something else of an exception. Nothing has begun yet."""
+    stop = Stopped(number)
+    print(f"Error: {stop}", file=sys.stderr, flush=True)
+    os._exit(stop.exit_code)
+
+
+def _stop(number: int, _: object) -> None:
+    """Let the command clean up; whoever does not want to wait for that signals once more."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda again, _: os._exit(128 + again))
+    raise Stopped(number)

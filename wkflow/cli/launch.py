@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from wkflow.cli.display import display_for
 from wkflow.config import Config
-from wkflow.errors import PipelineError, UsageError, WkflowError
+from wkflow.errors import PipelineError, UsageError
 from wkflow.failure import explain_end
 from wkflow.files import read_json, write_json
 from wkflow.home import home
@@ -39,16 +39,6 @@ class Output:
 
     quiet: bool
     verbose: bool
-
-
-class StoppedError(WkflowError):
-    """A signal has ended the run; exit code as shells have it."""
-
-    def __init__(self, number: signal.Signals, then: str = "run the same command again to go on from here") -> None:
-        what = "interrupted" if number is signal.SIGINT else "terminated"
-        super().__init__(f"{what}; {then}")
-        self.number = number
-        self.exit_code = 128 + number
 
 
 def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra: Sequence[str]) -> None:
@@ -134,7 +124,6 @@ def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iter
     if home() == _PACKAGE.parent:  # a clone that need not be installed
         environment["PYTHONPATH"] = os.pathsep.join([str(home()), *filter(None, [os.environ.get("PYTHONPATH")])])
     with (
-        _sigterm_raises(),
         run_dir.log(OUTPUT).open("wb") as log,
         TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary,
     ):
@@ -149,24 +138,10 @@ def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iter
         )
         try:
             yield process
-        except KeyboardInterrupt:
-            raise StoppedError(signal.SIGINT) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def stop(number: int, _: object) -> None:
-        raise StoppedError(signal.Signals(number))
-
-    earlier = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 def failure(run_dir: RunDir, said: str) -> PipelineError:

@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from wkflow.cli.display import display_for
-from wkflow.cli.launch import OUTPUT, Output, StoppedError, failure, snakemake
+from wkflow.cli.launch import OUTPUT, Output, failure, snakemake
+from wkflow.cli.stop import Stopped
 from wkflow.config import absolute_path, local_target
 from wkflow.dataset.properties import read_dataset
 from wkflow.errors import PipelineError, UsageError, VerificationError
@@ -116,8 +117,8 @@ def _run(checks: Checks, cores: int, output: Output) -> list[Result]:
                     time.sleep(_POLL_SECONDS)
                     display.update(progress(run_dir, checks))
             display.update(progress(run_dir, checks))
-        except StoppedError as stop:
-            raise StoppedError(stop.number, "nothing was changed") from None
+        except Stopped as stop:
+            raise Stopped(stop.number, "nothing was changed") from None
         if process.returncode != 0:
             error = failure(run_dir, run_dir.log(OUTPUT).read_text(errors="replace"))
             raise PipelineError(error.what, hint=error.hint)  # its log goes with the folder

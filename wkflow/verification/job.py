@@ -49,9 +49,7 @@ def _shown(checks: Checks, done: dict[str, int]) -> Iterator[MagProgress]:
     for i, layer in enumerate(checks.layers):
         for j, check in enumerate(layer.mags):
             if check.source and not check.problem:
-                yield MagProgress(
-                    layer.name, check.source, check.mag, done.get(f"{i}.{j}", 0), layer.voxels(check.mag)
-                )
+                yield MagProgress(layer.name, check.source, check.mag, done.get(f"{i}.{j}", 0), layer.voxels(check.mag))
 
 
 class _Progress:

@@ -1,7 +1,7 @@
 # One job per layer, step and region. It writes only its own shards, and then its marker.
 rule downsample:
     input:
-        ancient(RULES.plan_file),
+        RULES.plan_file,
         lambda job: RULES.needed_by(job),
     output:
         RULES.marker("{layer}.{step}.{region}"),

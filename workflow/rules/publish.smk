@@ -1,7 +1,7 @@
 # Verify a layer's new mags and make them part of the dataset, all at once.
 rule publish:
     input:
-        ancient(RULES.plan_file),
+        RULES.plan_file,
         lambda layer: RULES.jobs_of(layer),
     output:
         report(RULES.marker("{layer}.published"), caption="../report/published.rst"),
