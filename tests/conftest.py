@@ -1,8 +1,23 @@
-"""Properties are checked on the same examples each time, and no test fails because a machine is slow."""
+"""What holds for all tests: the same examples of properties each time, no test fails because a machine is slow, and none
+inherits a dataset that another one has taken."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "wkflow", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("wkflow")
+
+
+@pytest.fixture(autouse=True)
+def _give_back_datasets() -> Iterator[None]:
+    """Programs that a test starts would take the owner in their environment for theirs."""
+    yield
+    if "wkflow.lock" in sys.modules:
+        sys.modules["wkflow.lock"].release_all()

@@ -1,4 +1,4 @@
-"""Named steps at which tests end a program as a power cut would: ``WKFLOW_FAIL_AT=shard.renamed:3``.
+"""Named steps at which tests end a program as ``kill -9`` would: ``WKFLOW_FAIL_AT=shard.renamed:3``.
 
 The process kills itself when it comes to that step for the third time. Without the variable nothing happens.
 """

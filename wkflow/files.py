@@ -36,8 +36,11 @@ def replace_file(path: Path, content: bytes, *, alone: bool = False) -> None:
         step("file.synced")
         temporary.replace(path)
         step("file.renamed")
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # of a write, which knows no name
+            error.filename = str(path)
+        with contextlib.suppress(OSError):  # the disk that has failed
+            temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
 

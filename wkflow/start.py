@@ -28,6 +28,8 @@ def take(run: Run, config: Config) -> None:
     if not run.plan.layers or run.is_done:
         return
     root = Path(run.plan.dataset)
+    if not config.ignore_space:
+        check_space(run.plan, run.dir)
     hold(root)
     if dataset_state(read_dataset(root)) != run.state:
         raise ConflictError(
@@ -41,8 +43,6 @@ def take(run: Run, config: Config) -> None:
                 for job in layer.jobs():
                     _look_at(run, job)
     _remove_temporary(run)
-    if not config.ignore_space:
-        check_space(run.plan, run.dir)
 
 
 def _remove_temporary(run: Run) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -123,10 +123,8 @@ def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iter
     environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
     if home() == _PACKAGE.parent:  # a clone that need not be installed
         environment["PYTHONPATH"] = os.pathsep.join([str(home()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with (
-        run_dir.log(OUTPUT).open("wb") as log,
-        TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary,
-    ):
+    log = run_dir.log(OUTPUT).open("wb")
+    with TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary:
         process = subprocess.Popen(
             command,
             cwd=run_dir.path,
@@ -136,6 +134,8 @@ def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iter
             stderr=None if output.verbose else subprocess.STDOUT,
             start_new_session=True,
         )
+        with suppress(OSError):  # Snakemake has its own
+            log.close()
         try:
             yield process
         finally:
