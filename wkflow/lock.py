@@ -38,7 +38,17 @@ from wkflow.orphans import end_jobs, end_with_owner, jobs_of
 from wkflow.owner import OWNER_VARIABLE, Owner, is_alive, new_owner, owner_in, parse_owner, time_now
 from wkflow.rundir import hidden_dir
 
-__all__ = ["OWNER_VARIABLE", "Owner", "check_held", "end_with_owner", "hold", "is_held", "live_owner", "release", "release_all"]
+__all__ = [
+    "OWNER_VARIABLE",
+    "Owner",
+    "check_held",
+    "end_with_owner",
+    "hold",
+    "is_held",
+    "live_owner",
+    "release",
+    "release_all",
+]
 
 LOCK = "lock.json"
 BEAT_SECONDS = 10.0
