@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,10 @@ _CLONE = Path(__file__).resolve().parent.parent
 if (_CLONE / "wkflow").is_dir():  # not installed
     sys.path.insert(0, str(_CLONE))
 
+from wkflow.process import begin, end  # noqa: E402
+
+begin()
+
 from wkflow.errors import WkflowError  # noqa: E402
 from wkflow.failure import explain  # noqa: E402
 from wkflow.files import read_json, write_json  # noqa: E402
@@ -31,6 +36,7 @@ def run(work: Callable[[], None], error_note: Path | None = None) -> None:
     ``error_note`` lies in the run's folder and is called like the job. The traceback of an error that nobody has foreseen
     is printed, too.
     """
+    gc.freeze()  # what was imported stays: to look through it again and again took a fortieth of a job
     try:
         end_with_owner()
         if error_note is not None:
@@ -39,7 +45,8 @@ def run(work: Callable[[], None], error_note: Path | None = None) -> None:
         work()
     except Exception as error:
         _say(error, error_note)
-        sys.exit(error.exit_code if isinstance(error, WkflowError) else 1)
+        end(error.exit_code if isinstance(error, WkflowError) else 1)
+    end(0)
 
 
 def _say(error: BaseException, error_note: Path | None = None) -> None:

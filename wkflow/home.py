@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parent
+
 
 def home() -> Path:
     """The folder that holds ``Snakefile``, ``workflow``, ``scripts`` and ``profiles``."""
-    package = Path(__file__).resolve().parent
-    installed = package / "pipeline"
-    return installed if (installed / "Snakefile").is_file() else package.parent
+    installed = PACKAGE / "pipeline"
+    return installed if (installed / "Snakefile").is_file() else PACKAGE.parent

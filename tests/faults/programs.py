@@ -231,8 +231,9 @@ def _forked_server() -> _Server:
 
 def _program(request: Request) -> int:
     """Be a program of a rule."""
-    from wkflow import failpoint, region
+    from wkflow import failpoint, process, region
 
+    process.end = sys.exit  # such that it comes back here
     os.environ.clear()
     os.environ.update(request["environment"])
     region._ENTRY_SECONDS = 0.0  # units of minutes are rare in tests

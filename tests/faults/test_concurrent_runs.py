@@ -12,9 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from datasets import DatasetSpec, LayerSpec, make_dataset
 from workflow.commands import ENVIRONMENT, ROOT, results, snakemake, wait_until, wkflow
+
+from wkflow.orphans import JOB_NAME
 
 SPEC = DatasetSpec(
     (
@@ -44,11 +47,26 @@ def started(*arguments: object) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def running(dataset: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run that is at work until it is told to ``go_on``: its first job is suspended."""
     process = started("--jobs", "1", dataset)
-    wait_until(lambda: (dataset / ".wkflow" / "lock.json").exists() or process.poll() is not None)
+    wait_until(lambda: jobs(process) or process.poll() is not None)
+    for job in jobs(process):
+        job.suspend()
     yield process
     process.kill()
     process.communicate()
+
+
+def jobs(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if child.is_running() and child.name() == JOB_NAME]
+
+
+def go_on(process: subprocess.Popen[str]) -> int:
+    """Let it come to its end; returns its exit code."""
+    for job in jobs(process):
+        job.resume()
+    return process.wait(120)
 
 
 def test_whoever_comes_second_is_told_who_works_there(
@@ -61,14 +79,14 @@ def test_whoever_comes_second_is_told_who_works_there(
         wkflow("downsample", "--restart", "--yes", dataset, env=SMALL),
         wkflow("clean", "--yes", dataset, env=SMALL),
     ]
-    assert running.poll() is None, "the first run was too short for this test"
+    assert running.poll() is None
     who = rf"process {running.pid} of {getpass.getuser()} on {re.escape(socket.gethostname())}, since 20\d\d-"
     for other in others:
         assert other.returncode == 1
         assert re.search(who, other.stderr) or "--restart" in other.stderr, other.stderr
         assert "Traceback" not in other.stderr
     assert sum(bool(re.search(who, other.stderr)) for other in others) >= 3
-    assert running.wait(120) == 0
+    assert go_on(running) == 0
     assert results(dataset) == results(undisturbed)
 
 
@@ -76,12 +94,12 @@ def test_plain_snakemake_is_told_so_before_it_starts_a_job(dataset: Path, runnin
     other = snakemake("--config", f"target={dataset}", env=SMALL)
     dry = snakemake("--config", f"target={dataset}", "--dry-run", env=SMALL)
     shown = wkflow("downsample", "--dry-run", dataset, env=SMALL)
-    assert running.poll() is None, "the first run was too short for this test"
+    assert running.poll() is None
     assert other.returncode == 1
     assert f"process {running.pid} of" in other.stderr
     assert "rule downsample" not in other.stderr
     assert (dry.returncode, shown.returncode) == (0, 0), dry.stderr + shown.stderr
-    assert running.wait(120) == 0
+    assert go_on(running) == 0
 
 
 def test_of_three_at_once_one_does_it_and_nothing_is_lost(dataset: Path, undisturbed: Path, tmp_path: Path) -> None:

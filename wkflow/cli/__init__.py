@@ -6,22 +6,31 @@ import os
 import signal
 import sys
 
+from wkflow.cli import early
 from wkflow.cli.stop import Stopped
+from wkflow.process import begin, end
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``wkflow``. Everything after ``--`` is handed on to Snakemake."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
+    begin()
+    given = sys.argv[1:] if arguments is None else arguments
+    early.begin_if_wanted(given)
     from wkflow.cli.app import run
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        code = run(given)
     except Stopped as stop:
         print(f"Error: {stop}", file=sys.stderr)
         code = stop.exit_code
+    finally:
+        early.end()
+    if arguments is None:
+        end(code)
     sys.exit(code)
 
 

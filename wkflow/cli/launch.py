@@ -6,14 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from wkflow.cli import early
 from wkflow.cli.display import display_for
 from wkflow.config import Config
 from wkflow.errors import PipelineError, UsageError
@@ -27,7 +27,6 @@ from wkflow.rundir import RunDir
 from wkflow.start import take
 from wkflow.strategy import Execution
 
-_PACKAGE = Path(__file__).resolve().parent.parent
 _POLL_SECONDS = 0.1
 OUTPUT = "snakemake"
 """The log of what Snakemake itself says."""
@@ -119,23 +118,18 @@ def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iter
     the end of the pipe that is its stdin (:mod:`wkflow.cli.snakemake`). The temporary folder that it leaves when it is
     killed lies in one of ours.
     """
-    command = [sys.executable, "-m", "wkflow.cli.snakemake", *arguments]
-    environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
-    if home() == _PACKAGE.parent:  # a clone that need not be installed
-        environment["PYTHONPATH"] = os.pathsep.join([str(home()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    log = run_dir.log(OUTPUT).open("wb")
+    log = run_dir.log(OUTPUT)
+    log.write_bytes(b"")
     with TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary:
-        process = subprocess.Popen(
-            command,
-            cwd=run_dir.path,
-            env={**environment, "TMPDIR": temporary},
-            stdin=subprocess.PIPE,
-            stdout=None if output.verbose else log,
-            stderr=None if output.verbose else subprocess.STDOUT,
-            start_new_session=True,
+        environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
+        process = early.give(
+            early.Order(
+                tuple(arguments),
+                str(run_dir.path),
+                {**environment, "TMPDIR": temporary},
+                None if output.verbose else str(log.absolute()),
+            )
         )
-        with suppress(OSError):  # Snakemake has its own
-            log.close()
         try:
             yield process
         finally:
