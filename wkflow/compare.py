@@ -171,7 +171,7 @@ def _is_small(pair: Pair, box: Box) -> bool:
 
 def _has_no_source(pair: Pair, cell: Cell, box: Box) -> bool:
     """Nothing is stored of the source, either. That is seen without reading it."""
-    return pair.source.reader.is_missing(box.scale(pair.factor).mirrored_into(pair.source.valid), cell.extra)
+    return pair.source.is_missing(box.scale(pair.factor), cell.extra)
 
 
 def _compare_sample(pair: Pair, cell: Cell, seed: str) -> Comparison:

@@ -18,30 +18,40 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from math import prod
 from pathlib import Path
+from threading import local
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wkflow.arrays.create import ensure_array
+from wkflow.arrays.layout import Extra
 from wkflow.arrays.patient import open_patiently
 from wkflow.arrays.reader import Reader
-from wkflow.arrays.writer import EncodedTile, RegionWriter
-from wkflow.geometry import Box, Mag, Vec3
+from wkflow.arrays.writer import EncodedTile, RegionWriter, Unit
+from wkflow.geometry import Box, Mag, Vec3, ceil_div
 from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero
 from wkflow.ordered import in_order
 from wkflow.plan import Job, Plan
-from wkflow.resources import cache_bytes
+from wkflow.resources import cache_bytes, tile_threads
 
 Voxels = NDArray[np.generic]
 Report = Callable[[Mag, int], None]
 """Called with a target mag and the number of its voxels done since the last call."""
 
+_T = TypeVar("_T")
+
+_memory = local()
+
+_RUN = 8  # tiles of which one asks together whether something is stored: a cube
 _PIECE_VOXELS = 2**22  # most source voxels read at once, unless a single target voxel takes more
 _ENTRY_SECONDS = 0.5  # between two entries of the journal, if units are done faster
 
@@ -53,15 +63,90 @@ class Source:
     reader: Reader
     valid: Box
 
+    def is_missing(self, wanted: Box, extra: Extra) -> bool:
+        """Whether nothing is stored of what stands for a box."""
+        return self.reader.is_missing(wanted.mirrored_into(self.valid), extra)
+
 
 @dataclass(frozen=True)
 class _Tile:
-    """One piece of work. ``unit``: the number, from 1, of its unit in the job; ``completes``: it is the unit's last tile."""
+    """One piece of work, ``voxels`` large; ``box`` is None if nothing is stored of what it is computed from.
 
-    box: Box
-    extra: dict[str, int]
+    ``unit``: the number, from 1, of its unit in the job; ``completes``: it is the unit's last tile.
+    """
+
+    box: Box | None
+    voxels: int
+    extra: Extra
     unit: int
     completes: bool
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The job's part (``box``) of one mag."""
+
+    job: Job
+    source: Source
+    factor: Vec3
+    box: Box
+    writer: RegionWriter
+
+    def units(self) -> Iterator[tuple[int, Unit, Extra]]:
+        """In their order, numbered from 1, each with its additional indices."""
+        units = ((unit, extra) for extra in self.job.extra_indices() for unit in self.writer.units(self.box))
+        return ((number, unit, extra) for number, (unit, extra) in enumerate(units, 1))
+
+    def tiles(self, number: int, unit: Unit, extra: Extra) -> Iterator[_Tile]:
+        """A unit's tiles in the order in which they have to be written; neighbours that are empty count as one."""
+        runs = (
+            self._empty(unit.box) if self._is_missing(unit.box, extra) else self._runs(self.writer.tiles(unit), extra)
+        )
+        for (box, voxels), is_last in _marking_last(runs):
+            yield _Tile(box, voxels, extra, number, is_last)
+
+    def encode(self, tile: _Tile) -> EncodedTile:
+        if tile.box is None:
+            return EncodedTile(())
+        voxels = downsample_tile(self.source, tile.box, self.box, self.factor, self.job.layer.kernel, tile.extra)
+        return self.writer.encode(tile.box, tile.extra, voxels)
+
+    def size(self, part: Box) -> int:
+        """Voxels of a part, of all channels."""
+        return part.intersect(self.box).volume * self.job.layer.targets[0].layout.num_channels
+
+    def _runs(self, tiles: Sequence[Box], extra: Extra) -> Iterator[tuple[Box | None, int]]:
+        """Tiles, or None where nothing is stored, with their sizes. In Morton order neighbours are neighbours in space."""
+        if self._is_missing(_hull(tiles), extra):
+            yield None, sum(map(self.size, tiles))
+        elif len(tiles) <= _RUN:
+            yield from ((tile, self.size(tile)) for tile in tiles)
+        else:
+            part = ceil_div(len(tiles), _RUN)
+            for start in range(0, len(tiles), part):
+                yield from self._runs(tiles[start : start + part], extra)
+
+    def _empty(self, part: Box) -> Iterator[tuple[None, int]]:
+        yield None, self.size(part)
+
+    def _is_missing(self, part: Box, extra: Extra) -> bool:
+        return self.source.is_missing(part.intersect(self.box).scale(self.factor), extra)
+
+
+def _hull(boxes: Sequence[Box]) -> Box:
+    start = [min(box.start[axis] for box in boxes) for axis in range(3)]
+    stop = [max(box.stop[axis] for box in boxes) for axis in range(3)]
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _marking_last(items: Iterable[_T]) -> Iterator[tuple[_T, bool]]:
+    """Each item, and whether it is the last one."""
+    iterator = iter(items)
+    item = next(iterator)
+    for following in iterator:
+        yield item, False
+        item = following
+    yield item, True
 
 
 def run_job(plan: Plan, job: Job, journal: Journal, *, threads: int, report: Report) -> None:
@@ -81,45 +166,26 @@ def _write_mag(
     source_mag = job.source_of(target)
     source = open_source(plan, job, source_mag, threads)
     factor = target.factor_from(source_mag)
-    box = job.box_in(target)
-
-    def encode(tile: _Tile) -> EncodedTile:
-        voxels = downsample_tile(source, tile.box, box, factor, job.layer.kernel, tile.extra)
-        return writer.encode(tile.box, tile.extra, voxels)
-
-    def size(tile: _Tile) -> int:
-        return tile.box.intersect(box).volume * layout.num_channels
-
     attempt = f"{job.id}.{secrets.token_hex(4)}"
     with (
         RegionWriter(layout, plan.staged(job.layer, target), plan.temporary(job.layer), attempt) as writer,
-        ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool,
+        ThreadPoolExecutor(tile_threads(threads), thread_name_prefix="tile") as pool,
     ):
-        units, noted = journal.units(target), time.monotonic()
-        report(sum(size(tile) for tile in _tiles(job, writer, box) if tile.unit <= units))
-        work = (tile for tile in _tiles(job, writer, box) if tile.unit > units)
-        for tile, encoded in in_order(pool, encode, work, ahead=2 * threads):
+        work = _Work(job, source, factor, job.box_in(target), writer)
+        done, noted = journal.units(target), time.monotonic()
+        units = work.units()
+        report(sum(work.size(unit.box) for _, unit, _ in islice(units, done)))
+        tiles = (tile for numbered in units for tile in work.tiles(*numbered))
+        for tile, encoded in in_order(pool, work.encode, tiles, ahead=2 * tile_threads(threads)):
             writer.append(encoded)
-            report(size(tile))
+            report(tile.voxels)
             if tile.completes:
-                units = tile.unit
+                done = tile.unit
                 if time.monotonic() - noted > _ENTRY_SECONDS:
-                    journal.append(target, units, writer.flush())
+                    journal.append(target, done, writer.flush())
                     noted = time.monotonic()
-        if units > journal.units(target):
-            journal.append(target, units, writer.flush())
-
-
-def _tiles(job: Job, writer: RegionWriter, box: Box) -> Iterator[_Tile]:
-    """The job's part of a mag in the order in which it has to be written."""
-    number = 0
-    for extra in job.extra_indices():
-        for unit in writer.units(box):
-            number += 1
-            *others, last = writer.tiles(unit)
-            for tile in others:
-                yield _Tile(tile, extra, number, completes=False)
-            yield _Tile(last, extra, number, completes=True)
+        if done > journal.units(target):
+            journal.append(target, done, writer.flush())
 
 
 def open_source(plan: Plan, job: Job, mag: Mag, threads: int) -> Source:
@@ -139,14 +205,12 @@ def open_source(plan: Plan, job: Job, mag: Mag, threads: int) -> Source:
     return Source(reader, layer.box_in(mag))
 
 
-def downsample_tile(
-    source: Source, tile: Box, box: Box, factor: Vec3, kernel: Kernel, extra: dict[str, int]
-) -> Voxels | None:
+def downsample_tile(source: Source, tile: Box, box: Box, factor: Vec3, kernel: Kernel, extra: Extra) -> Voxels | None:
     """The voxels ``[c, z, y, x]`` of a tile, 0 outside of ``box``; None if all are 0."""
     result: Voxels | None = None
     for piece in _pieces(tile.intersect(box), factor):
-        block = read_mirrored(source, piece.scale(factor), extra)
-        if is_zero(block):
+        wanted = piece.scale(factor)
+        if source.is_missing(wanted, extra) or is_zero(block := read_mirrored(source, wanted, extra)):
             continue
         if result is None:
             if piece == tile:
@@ -156,22 +220,33 @@ def downsample_tile(
     return result
 
 
-def read_mirrored(source: Source, wanted: Box, extra: dict[str, int]) -> Voxels:
+def read_mirrored(source: Source, wanted: Box, extra: Extra) -> Voxels:
     """Voxels ``[c, z, y, x]`` of ``wanted``, mirrored where it sticks out of the valid box."""
     if source.valid.contains(wanted):
-        return source.reader.read(wanted, extra)
+        return source.reader.read(wanted, extra, _scratch(source, wanted))
     indices = [
         mirror_indices(wanted.start[axis], wanted.stop[axis], source.valid.start[axis], source.valid.stop[axis])
         for axis in range(3)
     ]
     start = tuple(int(index.min()) for index in indices)
     stop = tuple(int(index.max()) + 1 for index in indices)
-    block = source.reader.read(Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])), extra)
+    inside = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    block = source.reader.read(inside, extra, _scratch(source, inside))
     for axis in range(3):
         local = indices[axis] - start[axis]
         if len(local) != block.shape[3 - axis] or (np.diff(local) != 1).any():
             block = np.take(block, local, axis=3 - axis)
     return np.ascontiguousarray(block)
+
+
+def _scratch(source: Source, box: Box) -> Voxels:
+    """Memory of this thread for the voxels of a box, which the next call uses again: new pages cost as much as decoding."""
+    dtype, shape = source.reader.info.dtype, (len(source.reader.channels), *box.shape[::-1])
+    size = prod(shape) * dtype.itemsize
+    if getattr(_memory, "buffer", np.empty(0)).nbytes < size:
+        _memory.buffer = np.empty(size, np.uint8)
+    block: Voxels = _memory.buffer[:size].view(dtype).reshape(shape)
+    return block
 
 
 def mirror_indices(start: int, stop: int, valid_start: int, valid_stop: int) -> NDArray[np.int64]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
 import numpy as np
 
-from wkflow.geometry import Mag
+from wkflow.geometry import Mag, Vec3
 from wkflow.plan import Job
 
 TILE = 64
 """Edge of a tile in target voxels: 128^3 source voxels of a byte fill 2 MiB, which stays in the processor's cache."""
 
+_INDEX_BYTES = 32 * 2**20
+_MOST_CACHE_BYTES = 2**31
 _INTERPRETER_MB = 300  # Python with numpy, tensorstore and numba, kernels loaded
 _THREAD_VOXELS = 32 * 2**20  # source voxels that a thread more pays for
 _LARGE_JOB = 2**30  # source voxels; from here on one job keeps all threads busy
@@ -59,19 +62,54 @@ def job_resources(job: Job, most_threads: int, machine: Machine | None = None) -
     )
 
 
+def tile_threads(threads: int) -> int:
+    """How many tiles are worked on at once: more than there are processors, since reading waits for other threads."""
+    return threads + 1
+
+
 def cache_bytes(job: Job, threads: int) -> int:
-    """Memory for decoded source chunks that are larger than a tile, so that each is decoded once."""
+    """Memory for shard indexes, and for decoded source chunks that are larger than a tile, so that each is decoded once.
+
+    Tiles come in Morton order, by which cubes of 2, 4, 8 ... tiles along each axis are finished one after the other. So
+    what has to be kept are the chunks that the smallest such cube touches that is at least as long as a chunk::
+
+        chunk  |       |       |        aligned: a cube touches one chunk
+        cube   [ t t t t ]              otherwise: those of its border are decoded again for the next cubes
+
+    and a few for the tiles that are read ahead. Beyond ``_MOST_CACHE_BYTES`` chunks are decoded several times.
+    """
     source = job.layer.source(job.step.source)
+    if source is None or not _chunk_bytes(job):
+        return _INDEX_BYTES
+    tile = _source_tile(job)
+    box = job.read_box.shape
+    cube = list(tile)
+    while any(n < c and n < b for n, c, b in zip(cube, source.chunk, box, strict=True)):
+        cube = [2 * n for n in cube]
+    ahead = 2 * ceil(tile_threads(threads) / 8)  # of at most 8 tiles, two neighbours in the order can share a chunk
+    chunks = _touched(cube, source.chunk, box) + ahead * _touched(tile, source.chunk, box)
+    return _INDEX_BYTES + min(max(_MOST_CACHE_BYTES, 2 * _chunk_bytes(job)), chunks * _chunk_bytes(job))
+
+
+def _chunk_bytes(job: Job) -> int:
+    """Of a decoded source chunk that more than one tile needs; 0 if there are none."""
+    source = job.layer.source(job.step.source)
+    if source is None or all(t % c == 0 for t, c in zip(_source_tile(job), source.chunk, strict=True)):
+        return 0
     layout = job.layer.targets[0].layout
-    if source is None or prod(source.chunk) <= (2 * TILE) ** 3:
-        return 32 * 2**20
-    factor = job.step.targets[0].factor_from(job.step.source)
-    valid = job.layer.box_in(job.step.source)
-    tile = tuple(min(TILE * f, n) for f, n in zip(factor, valid.shape, strict=True))
-    # A row of tiles walks along Morton order: keep the chunks that each thread's tile touches, twice.
-    touched = prod(ceil(t / c) + 1 for t, c in zip(tile, source.chunk, strict=True))
-    chunk_bytes = prod(source.chunk) * np.dtype(layout.dtype).itemsize * layout.num_channels
-    return 32 * 2**20 + 2 * threads * touched * chunk_bytes
+    return prod(source.chunk) * np.dtype(layout.dtype).itemsize * layout.num_channels
+
+
+def _source_tile(job: Job) -> list[int]:
+    return [TILE * f for f in job.step.targets[0].factor_from(job.step.source)]
+
+
+def _touched(part: Sequence[int], chunk: Vec3, box: Vec3) -> int:
+    """How many chunks a part of this shape touches, wherever it lies on the grid of such parts."""
+    numbers = (
+        ceil(min(n, b) / c) + (n % c != 0 and c % n != 0 and b > c) for n, c, b in zip(part, chunk, box, strict=True)
+    )
+    return prod(numbers)
 
 
 def machine_memory_mb() -> int:
@@ -104,4 +142,5 @@ def _step_bytes(job: Job, source: Mag, target: Mag, threads: int) -> int:
     # A thread holds what it reads (and its mirrored copy at the border), the result in two orders, and encoded tiles.
     per_thread = 2 * read + 3 * tile + _ENCODED_TILES_AHEAD * tile
     index = 2 * 16 * prod(layout.chunks_per_shard)
-    return threads * per_thread + index + cache_bytes(job, threads)
+    decoding = 2 * _chunk_bytes(job)  # what is read of a chunk, and what it becomes
+    return tile_threads(threads) * per_thread + index + decoding + cache_bytes(job, threads)

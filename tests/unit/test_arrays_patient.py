@@ -408,7 +408,7 @@ class FakeReader:
     def __init__(self, errors, channels):
         self.errors, self.channels = errors, channels
 
-    def read(self, box, extra=None, out=None):
+    def read(self, box, extra=None, memory=None):
         error = self.errors.pop(0) if self.errors else None
         if error:
             raise error

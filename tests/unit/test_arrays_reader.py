@@ -173,14 +173,21 @@ def test_a_missing_wkw_file_is_zeros(tmp_path):
 
 
 @pytest.mark.parametrize("data_format", ["zarr3", "wkw"])
-def test_into_a_given_array(tmp_path, data_format):
+@pytest.mark.parametrize("x", [60, 62])  # within the array of zarr3, and sticking out
+def test_given_memory_makes_no_difference(tmp_path, data_format, x):
     write_small(tmp_path / "a", data_format)
     reader = opened(tmp_path / "a", data_format, channels=range(1))
-    out = np.full((1, 4, 3, 2), 99, np.uint8)
-    assert reader.read(Box((62, 0, 0), (64, 3, 4)), out=out) is out
-    assert (out == 5).all()
+    box = Box((x, 0, 0), (x + 4, 3, 4))
+    memory = np.full((1, 4, 3, 4), 99, np.uint8)
+    expected = reader.read(box)
+    assert np.array_equal(reader.read(box, memory=memory), expected)
+
+
+def test_memory_that_does_not_fit(tmp_path):
+    write_small(tmp_path / "a", "zarr3")
+    reader = opened(tmp_path / "a", "zarr3", channels=range(1))
     with pytest.raises(ValueError, match="expected"):
-        reader.read(Box((0, 0, 0), (4, 3, 2)), out=out)
+        reader.read(Box((0, 0, 0), (4, 3, 2)), memory=np.empty((1, 4, 3, 2), np.uint8))
 
 
 @pytest.mark.parametrize("data_format", ["zarr", "zarr3", "wkw"])

@@ -133,16 +133,27 @@ class ArrayReader:
 
     @property
     def info(self) -> ArrayInfo:
-        raise NotImplementedError
+        x, y, z = self._data.shape[:0:-1]
+        return ArrayInfo(self._data.dtype, (x, y, z), (1, 1, 1), (1, 1, 1), ("c", "x", "y", "z"), len(self._data))
 
     @property
     def channels(self) -> range:
         return range(len(self._data))
 
-    def read(self, box: Box, extra: Extra | None = None, out: Voxels | None = None) -> Voxels:
+    def read(self, box: Box, extra: Extra | None = None, memory: Voxels | None = None) -> Voxels:
+        voxels = self._part(box)
+        if memory is None:
+            return np.ascontiguousarray(voxels)
+        memory[...] = voxels
+        return memory
+
+    def is_missing(self, box: Box, extra: Extra | None = None) -> bool:
+        return not self._part(box).any()
+
+    def _part(self, box: Box) -> Voxels:
         assert self._valid.contains(box)
         slices = [slice(a - o, b - o) for a, b, o in zip(box.start, box.stop, self._valid.start, strict=True)]
-        return np.ascontiguousarray(self._data[(slice(None), *slices[::-1])])
+        return self._data[(slice(None), *slices[::-1])]
 
 
 def tile_twin(data: Voxels, valid: Box, tile: Box, box: Box, factor: Vec3, kernel: Kernel) -> Voxels:

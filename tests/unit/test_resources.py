@@ -15,6 +15,7 @@ from wkflow.geometry import Vec3
 from wkflow.plan import Job
 from wkflow.resources import Machine, cache_bytes, job_resources, machine_memory_mb
 
+INDEXES = 32 * 2**20
 HUGE = Machine(cores=10_000, memory_mb=2**40, jobs=1)
 
 
@@ -99,21 +100,38 @@ def test_wider_voxels_need_more_memory(root: Path) -> None:
     assert needs == sorted(set(needs))
 
 
-def test_a_huge_source_chunk_is_part_of_the_memory(root: Path) -> None:
-    size, chunk = (2048, 2048, 2048), (1024, 1024, 1024)
-    plain, huge = job(root, size), job(root, size, chunk=chunk)
-    assert cache_bytes(plain, 4) == cache_bytes(plain, 1) == 32 * 2**20
-    assert cache_bytes(huge, 1) > 2**30  # a chunk, at least
-    assert cache_bytes(huge, 4) > cache_bytes(huge, 1)
-    assert job_resources(huge, 4).memory_mb > job_resources(plain, 4).memory_mb + 2**10
+def test_chunks_within_a_tile_need_no_cache(root: Path) -> None:
+    for chunk in ((32, 32, 32), (128, 128, 128), (64, 32, 1)):
+        assert cache_bytes(job(root, (2048, 2048, 2048), chunk=chunk), 4) == INDEXES
 
 
-def test_the_cache_knows_that_a_flat_layer_touches_few_chunks(root: Path) -> None:
-    chunk = (512, 512, 1)
-    assert cache_bytes(job(root, (2048, 2048, 4), chunk=chunk), 1) == 32 * 2**20
-    assert cache_bytes(job(root, (2048, 2048, 4), chunk=(2048, 2048, 1)), 1) < cache_bytes(
-        job(root, (2048, 2048, 400), chunk=(2048, 2048, 1)), 1
-    )
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_of_large_aligned_chunks_there_is_room_for_one_and_the_next_ones(root: Path, threads: int) -> None:
+    made = job(root, (2048, 2048, 2048), chunk=(512, 512, 512))
+    chunks = (cache_bytes(made, threads) - INDEXES) / 512**3
+    assert 2 <= chunks <= 3
+    plain = job(root, (2048, 2048, 2048))
+    assert job_resources(made, threads).memory_mb > job_resources(plain, threads).memory_mb + 2 * 128
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk", "least"),
+    [
+        ((2048, 2048, 2048), (500, 500, 500), 8),  # a cube of 512 touches two along each axis
+        ((2048, 2048, 2048), (1024, 1024, 1), 1024),  # all planes of a cube of 1024
+        ((2048, 2048, 4), (512, 512, 1), 4),
+        ((2048, 2048, 4), (2048, 2048, 1), 4),
+    ],
+)
+def test_the_cache_holds_the_chunks_of_a_cube_of_tiles(root: Path, size: Vec3, chunk: Vec3, least: int) -> None:
+    made = job(root, size, chunk=chunk)
+    chunks = (cache_bytes(made, 1) - INDEXES) / (chunk[0] * chunk[1] * chunk[2])
+    assert least <= chunks <= 3 * least
+
+
+def test_the_cache_is_bounded_but_for_chunks_that_are_larger(root: Path) -> None:
+    assert cache_bytes(job(root, (4096, 4096, 4096), chunk=(4096, 4096, 1)), 1) - INDEXES == 2**31
+    assert cache_bytes(job(root, (4096, 4096, 4096), chunk=(2048, 2048, 2048)), 1) - INDEXES == 2 * 2**33
 
 
 def limits(**contents: str) -> object:

@@ -55,15 +55,23 @@ class FileGrid:
                 ranges.append(range(channels.start // length, ceil_div(channels.stop, length)))
             else:
                 ranges.append(range(extra[axis] // length, extra[axis] // length + 1))
-        for position in product(*ranges):
-            yield self.name(position)
+        return self._names(ranges)
 
     def name(self, position: Sequence[int]) -> str:
         """The file of a cell, whose place is counted in cells per storage axis."""
+        return next(self._names([range(n, n + 1) for n in position]))
+
+    def _names(self, ranges: Sequence[range]) -> Iterator[str]:
+        """Of all cells in these ranges, the last axis running fastest. There may be millions: parts are made once."""
         if self.separator is None:
-            _, x, y, z = position
-            return wkw_file_name(x, y, z)
-        return f"{self.prefix}{self.separator.join(map(str, position))}"
+            yield from (wkw_file_name(x, y, z) for _, x, y, z in product(*ranges))
+            return
+        *outer, last = ranges
+        ends = [str(place) for place in last]
+        for places in product(*outer):
+            begin = "".join(f"{place}{self.separator}" for place in places)
+            for end in ends:
+                yield f"{self.prefix}{begin}{end}"
 
 
 def file_grid(path: Path, data_format: str, axes: Sequence[str]) -> FileGrid:

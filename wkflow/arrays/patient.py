@@ -91,22 +91,22 @@ class PatientReader:
         self.info = self._reader.info
         self.channels = self._reader.channels
 
-    def read(self, box: Box, extra: Extra = NO_EXTRA, out: Voxels | None = None) -> Voxels:
+    def read(self, box: Box, extra: Extra = NO_EXTRA, memory: Voxels | None = None) -> Voxels:
         reader = self._reader
         try:
-            return reader.read(box, extra, out)
+            return reader.read(box, extra, memory)
         except OSError as error:  # ArrayError is one
-            return self._read_again(reader, error, box, extra, out)
+            return self._read_again(reader, error, box, extra, memory)
 
     def is_missing(self, box: Box, extra: Extra = NO_EXTRA) -> bool:
         return self._patiently(lambda: self._reader.is_missing(box, extra))
 
-    def _read_again(self, failed: Reader, error: OSError, box: Box, extra: Extra, out: Voxels | None) -> Voxels:
+    def _read_again(self, failed: Reader, error: OSError, box: Box, extra: Extra, memory: Voxels | None) -> Voxels:
         for pause in self._pauses:
             sleep(pause)
             try:
                 failed = self._reopened(failed)
-                return failed.read(box, extra, out)
+                return failed.read(box, extra, memory)
             except OSError as again:
                 error = again
         raise self._explained(error, box, extra) from error

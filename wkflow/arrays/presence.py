@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wkflow.arrays.create import METADATA_NAMES
@@ -19,6 +19,8 @@ from wkflow.arrays.grid import file_grid
 from wkflow.arrays.layout import NO_EXTRA, Extra
 from wkflow.errors import ArrayError
 from wkflow.geometry import Box
+
+_MOST_DIRECTORIES = 4096  # remembered at once
 
 
 class ArrayFiles:
@@ -28,13 +30,19 @@ class ArrayFiles:
         self._path = path
         self._metadata = path / METADATA_NAMES[data_format]
         self._grid = file_grid(path, data_format, axes)
+        self._broken: dict[str, bool] = {}
 
     def check(self, box: Box, channels: range, extra: Extra = NO_EXTRA) -> None:
         """Raise ``ArrayError`` if something that is no file lies where one with voxels of ``box`` belongs."""
-        for name in self._grid.names(box, channels, extra):
-            place = f"{self._path}/{name}"
-            if problem := _problem(place):
+        for place in self._places(box, channels, extra):
+            if problem := self._problem(place):
                 raise ArrayError(f"voxels cannot be read: {problem}", where=place, hint="restore the file from a copy")
+
+    def has_none(self, box: Box, channels: range, extra: Extra = NO_EXTRA) -> bool:
+        """Whether nothing at all lies where files with voxels of ``box`` belong."""
+        return all(
+            not os.path.lexists(place) and self._problem(place) is None for place in self._places(box, channels, extra)
+        )
 
     def check_array(self) -> None:
         """Raise ``ArrayError`` if the array is not there any more: what was read just now may be wrong zeros."""
@@ -45,21 +53,25 @@ class ArrayFiles:
                 f"the array was moved or deleted while it was being read: {error.strerror}", where=self._metadata
             ) from error
 
+    def _places(self, box: Box, channels: range, extra: Extra) -> Iterator[str]:
+        return (f"{self._path}/{name}" for name in self._grid.names(box, channels, extra))
 
-def _problem(place: str) -> str | None:
-    try:
-        mode = os.stat(place).st_mode  # noqa: PTH116 - there may be many
-    except FileNotFoundError:
-        return "a link leads nowhere" if _is_behind_broken_link(Path(place)) else None
-    except OSError as error:
-        return error.strerror
-    return None if stat.S_ISREG(mode) else "it is not a file"
+    def _problem(self, place: str) -> str | None:
+        try:
+            mode = os.stat(place).st_mode  # noqa: PTH116 - there may be many
+        except FileNotFoundError:
+            nowhere = os.path.lexists(place) or self._leads_nowhere(os.path.dirname(place))  # noqa: PTH120
+            return "a link leads nowhere" if nowhere else None
+        except OSError as error:
+            return error.strerror
+        return None if stat.S_ISREG(mode) else "it is not a file"
 
-
-def _is_behind_broken_link(place: Path) -> bool:
-    """Whether a place that does not exist is a link, or in a directory that is one."""
-    while not place.is_symlink():
-        if place.exists():
-            return False
-        place = place.parent
-    return not place.exists()
+    def _leads_nowhere(self, directory: str) -> bool:
+        """Whether a directory is a broken link, or behind one. Found out once: sparse arrays lack many files."""
+        if directory not in self._broken:
+            if len(self._broken) >= _MOST_DIRECTORIES:
+                self._broken.clear()
+            self._broken[directory] = not os.path.exists(directory) and (  # noqa: PTH110
+                os.path.islink(directory) or self._leads_nowhere(os.path.dirname(directory))  # noqa: PTH114, PTH120
+            )
+        return self._broken[directory]

@@ -51,12 +51,12 @@ class Reader(Protocol):
     def channels(self) -> range:
         """The channels that are read."""
 
-    def read(self, box: Box, extra: Extra = NO_EXTRA, out: Voxels | None = None) -> Voxels:
-        """The voxels ``[c, z, y, x]`` of ``box``, C-contiguous and in native byte order; into ``out`` if given.
+    def read(self, box: Box, extra: Extra = NO_EXTRA, memory: Voxels | None = None) -> Voxels:
+        """The voxels ``[c, z, y, x]`` of ``box``, C-contiguous and in native byte order.
 
-        Voxels outside of the array are 0, chunks that are not stored have the array's fill value. ``extra``: index along each
-        additional axis. Raises ``ArrayError`` if a chunk is damaged, if there is something else than a file in its place, or if
-        the array is not there any more.
+        ``memory``, an array of that shape, may be used for them, or not. Voxels outside of the array are 0, chunks that are not
+        stored have the array's fill value. ``extra``: index along each additional axis. Raises ``ArrayError`` if a chunk is
+        damaged, if there is something else than a file in its place, or if the array is not there any more.
         """
 
     def is_missing(self, box: Box, extra: Extra = NO_EXTRA) -> bool:
@@ -87,13 +87,13 @@ def probe(path: Path, data_format: str, axes: Sequence[str] | None) -> ArrayInfo
     return _open(path, data_format, axes, range(1), 0, 1).info
 
 
-def result_array(out: Voxels | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Voxels:
-    """``out`` if it fits, or a new array. Raises ``ValueError`` if it does not fit."""
-    if out is None:
+def result_array(memory: Voxels | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Voxels:
+    """``memory``, or a new array. Raises ``ValueError`` if ``memory`` does not fit."""
+    if memory is None:
         return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
-        raise ValueError(f"a C-contiguous array of {dtype} {shape} expected, got {out.dtype} {out.shape}")
-    return out
+    if memory.shape != shape or memory.dtype != dtype or not memory.flags.c_contiguous:
+        raise ValueError(f"a C-contiguous array of {dtype} {shape} expected, got {memory.dtype} {memory.shape}")
+    return memory
 
 
 def local_slices(box: Box, origin: Vec3) -> tuple[slice, ...]:

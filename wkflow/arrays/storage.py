@@ -53,8 +53,8 @@ class Storage:
         self._attempt = attempt
         self._numbers = count()
         self._open: dict[str, BinaryIO] = {}
-        self._directories: set[Path] = set()
-        self._unsynced: set[Path] = set()
+        self._directories: set[str] = set()
+        self._unsynced: set[str] = set()
         self._names: set[str] = set()
         self._new: list[StoredFile] = []
         self._pending: deque[Future[None]] = deque()
@@ -66,7 +66,7 @@ class Storage:
         """A new temporary file, to be handed to ``store``."""
         path = self._temporary()
         with clear_errors(path):
-            file = path.open("wb", buffering=2**20)
+            file = open(path, "wb", buffering=2**20)  # noqa: PTH123, SIM115
         self._open[file.name] = file
         step("shard.opened")
         return file
@@ -88,7 +88,7 @@ class Storage:
         while self._pending:
             self._pending.popleft().result()
         with clear_errors(self._mag_dir):
-            list(self._pool.map(sync_directory, self._unsynced))
+            list(self._pool.map(sync_directory, map(Path, self._unsynced)))
         self._unsynced.clear()
         stored, self._new = sorted(self._new), []
         return tuple(stored)
@@ -104,49 +104,51 @@ class Storage:
             with suppress(OSError):
                 (self._tmp_dir / f"{self._attempt}-{number}").unlink(missing_ok=True)
 
-    def _temporary(self) -> Path:
-        return self._tmp_dir / f"{self._attempt}-{next(self._numbers)}"
+    def _temporary(self) -> str:
+        return f"{self._tmp_dir}/{self._attempt}-{next(self._numbers)}"
 
-    def _begin(self, file: StoredFile, move_to: Callable[[Path], None]) -> None:
+    def _begin(self, file: StoredFile, move_to: Callable[[str], None]) -> None:
         if file.path in self._names:
             raise ValueError(f"{file.path} was stored already: tiles have to come unit by unit")
         while len(self._pending) >= _MOST_PENDING or (self._pending and self._pending[0].done()):
             self._pending.popleft().result()
-        path = self._mag_dir / file.path
-        self._make_directory(path.parent)
-        self._unsynced.add(path.parent)
+        path = f"{self._mag_dir}/{file.path}"  # strings, not Path: there may be thousands of small files
+        directory = path.rpartition("/")[0]
+        self._make_directory(directory)
+        self._unsynced.add(directory)
         self._names.add(file.path)
         self._new.append(file)
         self._pending.append(self._pool.submit(_checked, move_to, path))
 
-    def _make_directory(self, directory: Path) -> None:
+    def _make_directory(self, directory: str) -> None:
         if directory in self._directories:
             return
         with clear_errors(directory):
-            directory.mkdir(parents=True, exist_ok=True)
+            Path(directory).mkdir(parents=True, exist_ok=True)
         self._directories.add(directory)
-        if directory != self._mag_dir:
-            self._make_directory(directory.parent)
-            self._unsynced.add(directory.parent)
+        if directory != str(self._mag_dir):
+            parent = directory.rpartition("/")[0]
+            self._make_directory(parent)
+            self._unsynced.add(parent)
 
 
-def _checked(move_to: Callable[[Path], None], path: Path) -> None:
+def _checked(move_to: Callable[[str], None], path: str) -> None:
     with clear_errors(path):
         move_to(path)
 
 
-def _write(temporary: Path, content: bytes, final: Path) -> None:
-    _settle(temporary.open("wb", buffering=0), final, content)
+def _write(temporary: str, content: bytes, final: str) -> None:
+    _settle(open(temporary, "wb", buffering=0), final, content)  # noqa: PTH123, SIM115
 
 
-def _settle(file: BinaryIO, final: Path, content: bytes = b"") -> None:
+def _settle(file: BinaryIO, final: str, content: bytes = b"") -> None:
     with file:
         file.write(content)
         file.flush()
         step("shard.written")
         os.fsync(file.fileno())
     step("shard.synced")
-    Path(file.name).replace(final)
+    os.replace(file.name, final)  # noqa: PTH105
     step("shard.renamed")
 
 

@@ -41,14 +41,14 @@ class WkwReader:
             raise ArrayError(f"the array cannot be opened: {error}", where=path) from error
         weakref.finalize(self, self._dataset.close)
 
-    def read(self, box: Box, extra: Extra = NO_EXTRA, out: Voxels | None = None) -> Voxels:
+    def read(self, box: Box, extra: Extra = NO_EXTRA, memory: Voxels | None = None) -> Voxels:
         if extra:
             raise ArrayError(f"wkw arrays have no additional axes such as {list(extra)}", where=self._path)
         stored = box.intersect(Box((0, 0, 0), _LARGEST))
         voxels = None if stored.is_empty else self._read_stored(stored)
-        if out is None and voxels is not None and stored == box:
+        if voxels is not None and stored == box:
             return np.ascontiguousarray(voxels)
-        out = result_array(out, (len(self.channels), *box.shape[::-1]), self.info.dtype)
+        out = result_array(memory, (len(self.channels), *box.shape[::-1]), self.info.dtype)
         if stored != box:
             out[...] = 0
         if voxels is not None:

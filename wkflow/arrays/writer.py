@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -66,11 +67,11 @@ class RegionWriter:
     ) -> None:
         self._layout = layout
         self._format = stored_format(layout)
-        self._order = MortonOrder(layout.chunks_per_shard)
-        self._order.codes  # noqa: B018 - computed before threads ask for it
-        self._tile_chunks = tile_chunks
-        self._tile, self._unit = _tile_and_unit(layout, self._order, tile_chunks)
         self._transposition = _stored_order(layout)
+        self._order = MortonOrder(layout.chunks_per_shard)
+        self._tile_chunks = tile_chunks
+        self._order.codes, self._chunks  # noqa: B018 - computed before threads ask for it
+        self._tile, self._unit = _tile_and_unit(layout, self._order, tile_chunks)
         self._storage = Storage(mag_dir, tmp_dir, attempt)
         self._open: dict[Place, _OpenShard] = {}
 
@@ -112,9 +113,9 @@ class RegionWriter:
             channels = self._channels_of(channel_cell, voxels)
             for box in tile.split(layout.shard):
                 shard = box.cells(layout.shard).start
-                first, chunks = self._chunks(box, shard)
-                payloads = tuple(self._compress(channels, chunk, tile.start) for chunk in chunks)
-                parts.append((layout.per_axis(channel_cell, shard, extra), first, payloads))
+                part = channels[(slice(None), *_slices(box.shift([-o for o in tile.start])))]
+                payloads = tuple(self._compress(part[chunk]) for chunk in self._chunks)
+                parts.append((layout.per_axis(channel_cell, shard, extra), self._first(box, shard), payloads))
         return EncodedTile(tuple(parts))
 
     def append(self, encoded: EncodedTile) -> None:
@@ -155,20 +156,25 @@ class RegionWriter:
             shifted[:shift] = voxels[-shift:]
         return shifted
 
-    def _chunks(self, box: Box, shard: Vec3) -> tuple[int, list[Box]]:
-        """The chunks of a part of a shard in Morton order, and the place of the first; they follow each other."""
-        layout = self._layout
-        origin = [s * n for s, n in zip(shard, layout.chunks_per_shard, strict=True)]
-        cells = box.cells(layout.chunk).shift([-o for o in origin])
-        codes = self._order.codes[tuple(slice(a, b) for a, b in zip(cells.start, cells.stop, strict=True))]
-        first = int(codes.min())
-        chunks = self._order.cells[first : first + codes.size] + origin
-        return first, [Box.of_shape(start, layout.chunk) for start in (chunks * layout.chunk).tolist()]
+    @cached_property
+    def _chunks(self) -> Sequence[tuple[slice, ...]]:
+        """The chunks of a tile's part in one shard, ``[c, z, y, x]``; in Morton order they are the same in each."""
+        corners = self._order.cells[: self._tile_chunks] * self._layout.chunk
+        boxes = (Box.of_shape(corner, self._layout.chunk) for corner in corners.tolist())
+        return [(slice(None), *_slices(box)) for box in boxes]
 
-    def _compress(self, voxels: npt.NDArray[Any], chunk: Box, origin: Vec3) -> bytes | None:
-        local = chunk.shift([-o for o in origin])
-        x, y, z = (slice(a, b) for a, b in zip(local.start, local.stop, strict=True))
-        stored = np.ascontiguousarray(voxels[:, z, y, x].transpose(self._transposition), self._layout.numpy_dtype)
+    def _first(self, box: Box, shard: Vec3) -> int:
+        """The place in Morton order of the first chunk of a tile's part in a shard."""
+        x, y, z = (
+            start - s * n
+            for start, s, n in zip(
+                box.cells(self._layout.chunk).start, shard, self._layout.chunks_per_shard, strict=True
+            )
+        )
+        return int(self._order.codes[x, y, z])
+
+    def _compress(self, chunk: npt.NDArray[Any]) -> bytes | None:
+        stored = np.ascontiguousarray(chunk.transpose(self._transposition), self._layout.numpy_dtype)
         bits = stored.reshape(-1).view(np.uint64)
         # By bits, since -0.0 is not the fill value. A chunk has 32768 voxels, a multiple of 8 bytes.
         return self._format.compress(bits.data) if bits.any() else None
@@ -232,6 +238,11 @@ class _OpenShard:
         self._checksum = extend(self._checksum, content)
         self._position += len(payload) * count
         self._next += count
+
+
+def _slices(box: Box) -> tuple[slice, ...]:
+    """The box in an array ``[z, y, x]``."""
+    return tuple(slice(box.start[axis], box.stop[axis]) for axis in (2, 1, 0))
 
 
 def _tile_and_unit(layout: ArrayLayout, order: MortonOrder, tile_chunks: int) -> tuple[Vec3, Vec3]:
