@@ -45,8 +45,8 @@ lint: setup  ## Formatting, types, layers, Snakemake's own linter
 	$(BIN)/lint-imports
 	PATH="$$PWD/$(BIN):$$PATH" snakemake --lint
 
-bench: setup oracle  ## Time and memory beside the reference
-	$(BIN)/python benchmarks/downsample.py
+bench: setup oracle  ## Time and memory beside the reference and the codecs alone, into benchmarks/RESULTS.md; an hour
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 soak: setup  ## Kill a thousand runs, which takes a while
 	$(BIN)/python tests/faults/soak.py --kills 1000
