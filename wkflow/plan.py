@@ -18,9 +18,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 from wkflow.arrays.layout import ArrayLayout
 from wkflow.errors import ConflictError
 from wkflow.files import read_plain
-from wkflow.geometry import Box, Mag
+from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel
 
 PLAN_VERSION = 1
@@ -63,6 +65,28 @@ class Step:
     source: Mag
     targets: tuple[Mag, ...]
     regions: tuple[Region, ...]
+
+    def regions_at(self, box: Box) -> Iterator[Region]:
+        """The regions that have voxels of ``box``, in their order. They form a grid: only those in question are looked at."""
+        starts = [self._starts[axis] for axis in range(3)]
+        ranges = [
+            range(max(0, bisect_right(s, box.start[axis]) - 1), bisect_left(s, box.stop[axis]))
+            for axis, s in enumerate(starts)
+        ]
+        for iz, iy, ix in product(*reversed(ranges)):
+            corner = (starts[0][ix], starts[1][iy], starts[2][iz])
+            yield from (region for region in self._corners.get(corner, ()) if not region.box.intersect(box).is_empty)
+
+    @cached_property
+    def _corners(self) -> dict[Vec3, list[Region]]:
+        corners: dict[Vec3, list[Region]] = {}
+        for region in self.regions:
+            corners.setdefault(region.box.start, []).append(region)
+        return corners
+
+    @cached_property
+    def _starts(self) -> tuple[list[int], ...]:
+        return tuple(sorted({corner[axis] for corner in self._corners}) for axis in range(3))
 
 
 @dataclass(frozen=True)
@@ -242,12 +266,11 @@ class Plan:
         if job.layer.source(job.step.source) or index == 0:
             return ()
         earlier = next(step for step in reversed(job.layer.steps[:index]) if job.step.source in step.targets)
-        box = job.read_box
-        return tuple(
-            f"{job.layer.id}.{earlier.id}.{region.id}"
-            for region in earlier.regions
-            if job.step.source != earlier.targets[0] or _overlap(region, job.region, box)
-        )
+        if job.step.source == earlier.targets[0]:
+            regions = [r for r in earlier.regions_at(job.read_box) if _share_extras(r, job.region)]
+        else:
+            regions = list(earlier.regions)
+        return tuple(f"{job.layer.id}.{earlier.id}.{region.id}" for region in regions)
 
     def staging(self, layer: LayerPlan) -> Path:
         """Where the layer's mags are made, beside their final place."""
@@ -311,9 +334,8 @@ def fingerprint(layers: tuple[LayerPlan, ...]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _overlap(theirs: Region, ours: Region, box: Box) -> bool:
-    extras = theirs.extra_start < ours.extra_stop and ours.extra_start < theirs.extra_stop
-    return extras and not theirs.box.intersect(box).is_empty
+def _share_extras(a: Region, b: Region) -> bool:
+    return a.extra_start < b.extra_stop and b.extra_start < a.extra_stop
 
 
 @cache

@@ -129,7 +129,7 @@ def _run(source: NDArray[Any], factor: Vec3, kernel: Kernel, out: NDArray[Any]) 
             _plain.nearest(source, factor, out)
         case Kernel.MEAN:
             _plain.mean(source, factor, out)
-        case Kernel.MEDIAN if factor not in STEP_FACTORS:
+        case Kernel.MEDIAN if factor not in STEP_FACTORS and _plain.is_small(factor) and source.dtype != np.float16:
             _plain.median(source, factor, out)
         case Kernel.MODE if prod(factor) <= 2:  # two values: the first one is never outnumbered
             _plain.nearest(source, factor, out)

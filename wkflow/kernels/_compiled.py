@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkflow.geometry import Vec3
-from wkflow.kernels import Kernel, _reducers, _shapes
+from wkflow.kernels import Kernel, _plain, _reducers, _shapes
+from wkflow.kernels._any_middle import middle_of_any_blocks
 from wkflow.kernels._any_mode import mode_of_any_blocks
 from wkflow.kernels._cache import Compiled, compile_cached
 
@@ -31,6 +32,11 @@ _REDUCERS: dict[tuple[Kernel, int], _shapes.Reduce] = {
     (Kernel.MODE, 4): _reducers.mode4,
     (Kernel.MODE, 8): _reducers.mode8,
 }
+_ANY: dict[Kernel, tuple[Compiled, int]] = {
+    Kernel.MODE: (mode_of_any_blocks, 3),
+    Kernel.MEDIAN: (middle_of_any_blocks, 5),
+}
+"""Loops over blocks of any shape, and how many integers they take."""
 
 _ready: dict[str, Compiled] = {}
 _lock = Lock()
@@ -43,9 +49,22 @@ def run(source: NDArray[Any], factor: Vec3, kernel: Kernel, out: NDArray[Any]) -
         source, out = source.view(unsigned), out.view(unsigned)
     if factor in _LOOPS:
         _get(kernel, factor, source.dtype)(source, out)
+    elif kernel is Kernel.MODE:
+        _get(kernel, None, source.dtype)(source, out, *factor)
     else:
-        fx, fy, fz = factor
-        _get(kernel, None, source.dtype)(source, out, fx, fy, fz)
+        _any_median(source, factor, out)
+
+
+def _any_median(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
+    """Values are selected by their bits, as unsigned integers in the same order; NaN are found by themselves."""
+    unsigned = np.dtype(f"u{out.itemsize}")
+    bits = np.empty((2 * out.shape[0], *out.shape[1:]), unsigned)
+    order = np.array(_plain.order_bits(out.dtype), np.uint64).view(np.int64).tolist()
+    _get(Kernel.MEDIAN, None, unsigned)(source.view(unsigned), bits, *factor, *order)
+    lower, upper = _plain.from_ordered(bits, out.dtype).reshape(2, *out.shape)
+    out[...] = _plain.middle(lower, upper, factor)
+    if out.dtype.kind == "f":
+        _plain.spread_nan(source, factor, out)
 
 
 def _get(kernel: Kernel, factor: Vec3 | None, dtype: np.dtype[Any]) -> Compiled:
@@ -55,8 +74,9 @@ def _get(kernel: Kernel, factor: Vec3 | None, dtype: np.dtype[Any]) -> Compiled:
     with _lock:
         if name not in _ready:
             if factor is None:
-                _ready[name] = compile_cached(mode_of_any_blocks, name, dtype, integers=3)
+                loop, integers = _ANY[kernel]
+                _ready[name] = compile_cached(loop, name, dtype, integers=integers)
             else:
-                loop = _LOOPS[factor](_REDUCERS[kernel, prod(factor)])
-                _ready[name] = compile_cached(loop, name, dtype, integers=0)
+                of_shape = _LOOPS[factor](_REDUCERS[kernel, prod(factor)])
+                _ready[name] = compile_cached(of_shape, name, dtype, integers=0)
         return _ready[name]

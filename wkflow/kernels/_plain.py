@@ -1,4 +1,4 @@
-"""Kernels in plain numpy: max, min, nearest, mean, and the median for unusual factors.
+"""Kernels in plain numpy: max, min, nearest, mean, and the median of small blocks of unusual shapes.
 
 All take ``source`` [z, y, x], ``factor`` in the order x, y, z, and fill ``out`` [z / fz, y / fy, x / fx].
 """
@@ -82,44 +82,58 @@ def _integer_mean(array: NDArray[Any], factor: Vec3) -> NDArray[Any]:
     return result
 
 
+def is_small(factor: Vec3) -> bool:
+    """Whether blocks have so few voxels that ``median`` is the fastest way."""
+    return prod(factor) <= _MOST_WIRES
+
+
 def median(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
-    """The median of blocks of any shape."""
-    n = prod(factor)
-    if n <= _MOST_WIRES and out.dtype != np.float16:
-        with _quiet():
-            out[...] = _network_median(source, factor)
-        return
-    fx, fy, fz = factor
-    for z in range(out.shape[0]):
-        layer = source[z * fz : (z + 1) * fz].reshape(fz, out.shape[1], fy, out.shape[2], fx)
-        blocks = layer.transpose(1, 3, 0, 2, 4).reshape(*out.shape[1:], n)
-        if out.dtype.kind == "f":
-            with _quiet():
-                out[z] = np.median(blocks, axis=-1)
-        else:
-            blocks = np.partition(blocks, ((n - 1) // 2, n // 2), axis=-1)
-            out[z] = midpoint(blocks[..., (n - 1) // 2], blocks[..., n // 2])
+    """The median of small blocks.
 
-
-def _network_median(source: NDArray[Any], factor: Vec3) -> NDArray[Any]:
-    """Sort all blocks at the same time by a network of minima and maxima.
-
-    A wire is the array of one voxel of each block. NaN pass on to both outputs of a comparator, and the middle of a
-    network depends on all inputs, so that any NaN arrives there.
+    All are sorted at the same time by a network of minima and maxima. A wire is the array of one voxel of each block. NaN
+    pass on to both outputs of a comparator, and the middle of a network depends on all inputs, so that any NaN arrives there.
     """
     fx, fy, fz = factor
     wires = [source[z::fz, y::fy, x::fx].copy() for z, y, x in np.ndindex(fz, fy, fx)]
     lower = np.empty_like(wires[0])
-    for i, j in comparators(len(wires)):
-        np.minimum(wires[i], wires[j], out=lower)
-        np.maximum(wires[i], wires[j], out=wires[j])
-        wires[i], lower = lower, wires[i]
-    a, b = wires[(len(wires) - 1) // 2], wires[len(wires) // 2]
-    if source.dtype.kind != "f":
-        return midpoint(a, b)
-    zero, two = source.dtype.type(0), source.dtype.type(2)
-    result: NDArray[Any] = ((a + b) + zero) / two if len(wires) % 2 == 0 else a + zero  # as numpy.median: never -0.0
+    with _quiet():
+        for i, j in comparators(len(wires)):
+            np.minimum(wires[i], wires[j], out=lower)
+            np.maximum(wires[i], wires[j], out=wires[j])
+            wires[i], lower = lower, wires[i]
+    out[...] = middle(wires[(len(wires) - 1) // 2], wires[len(wires) // 2], factor)
+
+
+def middle(lower: NDArray[Any], upper: NDArray[Any], factor: Vec3) -> NDArray[Any]:
+    """The medians of blocks from the two values in the middle of each. Never -0.0, and of floats as in ``numpy.median``."""
+    if lower.dtype.kind != "f":
+        return midpoint(lower, upper)
+    zero, two = lower.dtype.type(0), lower.dtype.type(2)
+    with _quiet():
+        result: NDArray[Any] = lower + zero if prod(factor) % 2 else ((lower + upper) + zero) / two
     return result
+
+
+def order_bits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """The bits to be changed in values without and with the highest bit, so that they are ordered as unsigned integers."""
+    sign = 1 << (8 * dtype.itemsize - 1)
+    return {"u": (0, 0), "i": (sign, sign), "f": (sign, 2 * sign - 1)}[dtype.kind]
+
+
+def from_ordered(bits: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The values of a dtype whose bits were changed by ``order_bits``."""
+    positive, negative = map(bits.dtype.type, order_bits(dtype))
+    highest = bits.dtype.type(1 << (8 * dtype.itemsize - 1))
+    was_positive = (bits & highest) == (positive & highest)
+    result: NDArray[Any] = (bits ^ np.where(was_positive, positive, negative)).view(dtype)
+    return result
+
+
+def spread_nan(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
+    """Let blocks in which there is NaN become NaN."""
+    with _quiet():
+        if np.isnan(source.sum()):  # or there are infinities of both signs
+            out[np.isnan(_combine(np.maximum, source, factor))] = np.nan
 
 
 def comparators(n: int) -> Iterator[tuple[int, int]]:
