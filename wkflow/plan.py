@@ -18,11 +18,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -32,8 +30,9 @@ from pydantic import TypeAdapter, ValidationError
 from wkflow.arrays.layout import ArrayLayout
 from wkflow.errors import ConflictError
 from wkflow.files import read_plain
-from wkflow.geometry import Box, Mag, Vec3
+from wkflow.geometry import Box, Mag
 from wkflow.kernels import Kernel
+from wkflow.overlaps import Overlaps, Range
 
 PLAN_VERSION = 1
 """Raised when plans of earlier versions cannot be continued."""
@@ -56,6 +55,10 @@ class Region:
     extra_start: int
     extra_stop: int
 
+    def ranges(self, box: Box) -> tuple[Range, ...]:
+        """The ranges of a box (along x, y, z) and of the additional-axis indices."""
+        return (*zip(box.start, box.stop, strict=True), (self.extra_start, self.extra_stop))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -66,27 +69,10 @@ class Step:
     targets: tuple[Mag, ...]
     regions: tuple[Region, ...]
 
-    def regions_at(self, box: Box) -> Iterator[Region]:
-        """The regions that have voxels of ``box``, in their order. They form a grid: only those in question are looked at."""
-        starts = [self._starts[axis] for axis in range(3)]
-        ranges = [
-            range(max(0, bisect_right(s, box.start[axis]) - 1), bisect_left(s, box.stop[axis]))
-            for axis, s in enumerate(starts)
-        ]
-        for iz, iy, ix in product(*reversed(ranges)):
-            corner = (starts[0][ix], starts[1][iy], starts[2][iz])
-            yield from (region for region in self._corners.get(corner, ()) if not region.box.intersect(box).is_empty)
-
     @cached_property
-    def _corners(self) -> dict[Vec3, list[Region]]:
-        corners: dict[Vec3, list[Region]] = {}
-        for region in self.regions:
-            corners.setdefault(region.box.start, []).append(region)
-        return corners
-
-    @cached_property
-    def _starts(self) -> tuple[list[int], ...]:
-        return tuple(sorted({corner[axis] for corner in self._corners}) for axis in range(3))
+    def overlaps(self) -> Overlaps:
+        """Finds regions by what they have in common with a box."""
+        return Overlaps([region.ranges(region.box) for region in self.regions])
 
 
 @dataclass(frozen=True)
@@ -133,14 +119,19 @@ class LayerPlan:
     steps: tuple[Step, ...]
 
     def target(self, mag: Mag) -> TargetMag:
-        return next(target for target in self.targets if target.mag == mag)
+        return self._targets[mag]
 
     def source(self, mag: Mag) -> SourceMag | None:
         """The existing mag, or None if this run makes it."""
-        return next((source for source in self.sources if source.mag == mag), None)
+        return self._sources.get(mag)
 
-    def step(self, step_id: str) -> Step:
-        return next(step for step in self.steps if step.id == step_id)
+    @cached_property
+    def _targets(self) -> dict[Mag, TargetMag]:
+        return {target.mag: target for target in self.targets}
+
+    @cached_property
+    def _sources(self) -> dict[Mag, SourceMag]:
+        return {source.mag: source for source in self.sources}
 
     @property
     def channels(self) -> range:
@@ -240,7 +231,7 @@ class Plan:
     layers: tuple[LayerPlan, ...]
 
     def layer(self, layer_id: str) -> LayerPlan:
-        return next(layer for layer in self.layers if layer.id == layer_id)
+        return self._layer_index[layer_id]
 
     def job(self, layer_id: str, step_id: str, region_id: str) -> Job:
         return self.job_of(f"{layer_id}.{step_id}.{region_id}")
@@ -250,6 +241,10 @@ class Plan:
 
     def jobs(self) -> Iterator[Job]:
         return (job for layer in self.layers for job in layer.jobs())
+
+    @cached_property
+    def _layer_index(self) -> dict[str, LayerPlan]:
+        return {layer.id: layer for layer in self.layers}
 
     @cached_property
     def _job_index(self) -> dict[str, Job]:
@@ -266,10 +261,9 @@ class Plan:
         if job.layer.source(job.step.source) or index == 0:
             return ()
         earlier = next(step for step in reversed(job.layer.steps[:index]) if job.step.source in step.targets)
+        regions = earlier.regions
         if job.step.source == earlier.targets[0]:
-            regions = [r for r in earlier.regions_at(job.read_box) if _share_extras(r, job.region)]
-        else:
-            regions = list(earlier.regions)
+            regions = tuple(regions[index] for index in earlier.overlaps.of(job.region.ranges(job.read_box)))
         return tuple(f"{job.layer.id}.{earlier.id}.{region.id}" for region in regions)
 
     def staging(self, layer: LayerPlan) -> Path:
@@ -327,17 +321,18 @@ def fingerprint(layers: tuple[LayerPlan, ...]) -> str:
     """A digest of all that changes the bytes of the result; jobs, threads and places of small files do not."""
     facts: list[dict[str, Any]] = []
     for layer in layers:
-        dumped = TypeAdapter(LayerPlan).dump_python(layer, mode="json")
+        dumped = _layer_adapter().dump_python(layer, mode="json")
         dumped["steps"] = [(str(source), str(target)) for source, target in layer.mag_steps()]
         facts.append(dumped)
     text = json.dumps([RESULT_VERSION, facts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _share_extras(a: Region, b: Region) -> bool:
-    return a.extra_start < b.extra_stop and b.extra_start < a.extra_stop
-
-
 @cache
 def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)
+
+
+@cache
+def _layer_adapter() -> TypeAdapter[LayerPlan]:
+    return TypeAdapter(LayerPlan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -200,7 +200,7 @@ def _with_steps(layer: LayerPlan, scheme: Scheme, growth: int) -> LayerPlan:
         targets = tuple(step.target for step in remaining[:length])
         steps.append(Step(f"s{len(steps)}", first.source, targets, regions))
         remaining = remaining[length:]
-    return LayerPlan(**{**vars(layer), "steps": tuple(steps)})
+    return replace(layer, steps=tuple(steps))
 
 
 def _tail(steps: list[SchemeStep]) -> int:

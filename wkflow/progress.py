@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wkflow.files import read_json
 from wkflow.geometry import Mag
 from wkflow.plan import Job, Plan
 from wkflow.rundir import RunDir
+
+_Version = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -31,43 +33,65 @@ class MagProgress:
         return self.done >= self.total
 
 
-@dataclass
 class Watch:
-    """Reads the state of a run again and again; jobs that are done are read once."""
+    """Reads the state of a run again and again, several times a second: only what has changed is looked at."""
 
-    plan: Plan
-    dir: RunDir
-
-    def __post_init__(self) -> None:
-        self._finished: dict[str, Mapping[str, int]] = {}
+    def __init__(self, plan: Plan, run_dir: RunDir) -> None:
         self.peak_mb = 0
+        self._dir = run_dir
+        self._open = {job.id: job for job in plan.jobs()}
+        self._seen: dict[str, _Version] = {}
+        self._done: dict[tuple[str, Mag], int] = {}  # of jobs, by their ids
+        self._mags = {
+            (layer.id, mag): MagProgress(layer.name, source, mag, 0, layer.voxels(mag))
+            for layer in plan.layers
+            for source, mag in layer.mag_steps()
+        }
 
     def look(self) -> list[MagProgress]:
         """All mags in the order in which they are made."""
-        done: dict[tuple[str, Mag], int] = {}
-        finished, begun = _names(self.dir.markers), _names(self.dir.path / "progress")
-        for job in self.plan.jobs():
-            for mag, voxels in self._voxels(job, job.id in finished, job.id in begun).items():
-                key = (job.layer.id, Mag.parse(mag))
-                done[key] = done.get(key, 0) + voxels
-        return [
-            MagProgress(layer.name, source, mag, done.get((layer.id, mag), 0), layer.voxels(mag))
-            for layer in self.plan.layers
-            for source, mag in layer.mag_steps()
-        ]
+        finished, begun = _names(self._dir.markers), _names(self._dir.path / "progress")
+        for job_id in begun & self._open.keys():
+            self._read(self._open[job_id])
+        for job_id in finished & self._open.keys():
+            job = self._open.pop(job_id)
+            for mag in job.step.targets:
+                self._set(job, mag, job.target_voxels(mag))
+        return list(self._mags.values())
 
-    def _voxels(self, job: Job, finished: bool, begun: bool) -> Mapping[str, int]:
-        if job.id in self._finished:
-            return self._finished[job.id]
-        content = read_json(self.dir.progress(job.id)) if begun else None
+    def _read(self, job: Job) -> None:
+        path = self._dir.progress(job.id)
+        version = _version(path)
+        if version is None or version == self._seen.get(job.id):
+            return
+        self._seen[job.id] = version
+        content = read_json(path)
         if content:
             self.peak_mb = max(self.peak_mb, content["peak_mb"])
-        if finished:
-            self._finished[job.id] = {str(mag): job.target_voxels(mag) for mag in job.step.targets}
-            return self._finished[job.id]
-        return content["voxels"] if content else {}
+            for mag in job.step.targets:
+                self._set(job, mag, content["voxels"].get(str(mag), 0))
+
+    def _set(self, job: Job, mag: Mag, voxels: int) -> None:
+        """What a job has done of a mag, in place of what was known before."""
+        more = voxels - self._done.get((job.id, mag), 0)
+        if more:
+            self._done[job.id, mag] = voxels
+            shown = self._mags[job.layer.id, mag]
+            self._mags[job.layer.id, mag] = replace(shown, done=shown.done + more)
 
 
 def _names(directory: Path) -> set[str]:
     """The JSON files in a directory, without their suffix. One look for all jobs: there may be thousands."""
-    return {path.stem for path in directory.glob("*.json")}
+    try:
+        return {name.removesuffix(".json") for name in os.listdir(directory) if name.endswith(".json")}  # noqa: PTH208
+    except OSError:  # not yet there
+        return set()
+
+
+def _version(path: Path) -> _Version | None:
+    """Changes whenever the file is replaced; None if it is not there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

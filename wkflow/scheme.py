@@ -102,12 +102,20 @@ def dataset_schemes(
     current = {layer.name: layer for layer in layers}
     if missing := sorted(set(only or ()) - set(current)):
         raise LayerNotFoundError(f"there is no layer {missing[0]!r}", hint=f"the layers are {_listed(current)}")
+    names = list(current)
+    first: dict[Mag, int] = {}  # the first layer that has a mag; the others that do make no difference, and may be many
+    for index, layer in enumerate(current.values()):
+        for mag in layer.mags:
+            first.setdefault(mag, index)
     schemes: dict[str, Scheme] = {}
-    for name in [name for name in current if only is None or name in only]:
+    for index, name in enumerate(names):
+        if only is not None and name not in only:
+            continue
         layer = current[name]
-        others = [other for other in current.values() if other is not layer]
+        others = [current[names[other]] for other in sorted(set(first.values())) if other != index]
         scheme = layer_scheme(layer, others, voxel_size=voxel_size, mode=mode, coarsest=coarsest, from_mag=from_mag)
         current[name] = replace(layer, mags=layer.mags + scheme.targets)
+        first.update((mag, min(index, first.get(mag, index))) for mag in scheme.targets)
         schemes[name] = scheme
     return schemes
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil, prod
@@ -152,19 +152,30 @@ def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
     left = [layer for layer in plan.layers if not run_dir.published(layer.id).is_file()]
     for layer in left:
         jobs = [job for job in layer.jobs() if not run_dir.marker(job.id).is_file()]
+        begun = _begun(plan, layer)
         size = files = 0.0
         for mag, whole in estimate(layer, MOST_SAMPLES // len(left)).items():
-            part = sum(_part_left(plan, job, mag, whole) for job in jobs if mag in job.step.targets)
+            part = sum(_part_left(plan, job, mag, whole, begun) for job in jobs if mag in job.step.targets)
             size += part * whole.bytes
             files += part * whole.files
         yield Path(layer.directory), ceil(size), ceil(files)
         yield run_dir.path, len(jobs) * _RECORD_OF_JOB + ceil(files) * _RECORD_OF_FILE, 5 * len(jobs)
 
 
-def _part_left(plan: Plan, job: Job, mag: Mag, whole: MagEstimate) -> float:
+def _begun(plan: Plan, layer: LayerPlan) -> Collection[str]:
+    """The names of a layer's journals. In a new run there are none, and a file system need not be asked for each job's."""
+    try:
+        return set(os.listdir(plan.staging(layer) / "journal"))  # noqa: PTH208
+    except OSError:
+        return ()
+
+
+def _part_left(plan: Plan, job: Job, mag: Mag, whole: MagEstimate, begun: Collection[str]) -> float:
     """The part of a mag that a job has still to write, by its journal if it was begun before."""
     part = job.target_voxels(mag) / job.layer.voxels(mag)
-    return max(0.0, part - _journaled(plan.journal(job))[str(mag)] / max(1, whole.files))
+    journal = plan.journal(job)
+    finished = _journaled(journal)[str(mag)] if journal.name in begun else 0
+    return max(0.0, part - finished / max(1, whole.files))
 
 
 def _journaled(journal: Path) -> Counter[str]:

@@ -45,6 +45,15 @@ def test_voxels_of_running_and_finished_jobs_are_added(run: Run) -> None:
     assert watch.peak_mb == 10**6
 
 
+def test_what_a_running_job_says_replaces_what_it_said_before(run: Run) -> None:
+    watch = Watch(run.plan, run.dir)
+    for voxels in (100, 300, 50):  # 50: it was started again
+        write_json(run.dir.progress("l0.s0.r0"), {"voxels": {"2": voxels}, "seconds": 1.5, "peak_mb": 10})
+        assert state(watch)["a 1>2"] == f"{voxels}/28000"
+    write_json(run.dir.marker("l0.s0.r0"), {})
+    assert state(watch)["a 1>2"] == f"{run.plan.job('l0', 's0', 'r0').region.box.volume}/28000"
+
+
 def test_a_finished_run_is_complete(run: Run) -> None:
     watch = Watch(run.plan, run.dir)
     assert not any(entry.is_done for entry in watch.look())
