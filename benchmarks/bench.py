@@ -13,12 +13,11 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 from setting import ORACLE, ROOT, Setting, machine
-from table import Result, markdown
+from table import markdown
 
 PARTS = ("pyramid", "tiny", "big", "memory", "chunks", "sparse", "scaling", "kernels", "planning", "verification")
 RESULTS = ROOT / "benchmarks/RESULTS.md"
@@ -50,21 +49,12 @@ def main() -> None:
         data = (arguments.data or Path(scratch) / "data").resolve()
         setting = Setting(data, work, repeat, oracle, arguments.quick, arguments.only)
         for part in arguments.parts or PARTS:
-            text = f"{machine()}.\n`{command}`\n\n{markdown(_measure(part)(setting))}"
+            text = f"{machine()}.\n`{command}`\n\n{markdown(import_module(part).measure(setting))}"
             print(f"## {part}\n\n{text}\n", flush=True)
             if not (arguments.quick or arguments.only):
                 store(RESULTS, part, text)
             shutil.rmtree(work)
             work.mkdir()
-
-
-def _measure(part: str) -> Callable[[Setting], Result]:
-    """How a part is measured. Those that need no datasets are programs of their own, and only have rows."""
-    module = import_module(part)
-    if hasattr(module, "measure"):
-        found: Callable[[Setting], Result] = module.measure
-        return found
-    return lambda _: Result((module.__doc__ or "").partition("\n\n")[0], module.rows())
 
 
 def store(path: Path, part: str, text: str) -> None:

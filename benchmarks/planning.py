@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from time import process_time
 
@@ -32,11 +31,6 @@ DATASETS = {
     "1000^3, 10,000 times": Bare((1000,) * 3, times=10_000),
     "64^3, 2,000 layers": Bare((64,) * 3, layers=2000),
 }
-
-
-def rows() -> list[dict[str, object]]:
-    with tempfile.TemporaryDirectory() as folder:
-        return [dict(row) for row in _rows(Path(folder))]
 
 
 def measure(setting: Setting) -> Result:
@@ -88,8 +82,3 @@ def _empty(folder: Path) -> Usage:
     folder.mkdir()
     (folder / "Snakefile").write_text("rule all:\n    shell: 'true'\n")
     return run([sys.executable, "-m", "snakemake", "--cores", cores()], cwd=folder)
-
-
-if __name__ == "__main__":
-    for each in rows():
-        print(each)
