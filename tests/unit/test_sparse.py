@@ -88,13 +88,13 @@ def test_nothing_is_read_where_nothing_is_stored(storage: Storage, tmp_path: Pat
 
 
 def test_a_dense_source_is_read_once_and_asked_once_per_shard(tmp_path: Path, boxes_read: list[Box]) -> None:
-    volume = np.random.default_rng(0).integers(1, 255, SHAPE).astype(np.uint8)
+    volume = np.random.default_rng(0).integers(1, 255, (512, 256, 128)).astype(np.uint8)
     path = volume_dataset(tmp_path / "dataset", volume, storage=STORAGES["zarr3, shards"])
     with mock.patch.object(TensorReader, "_statistics", autospec=True, side_effect=TensorReader._statistics) as asked:
         downsample(path, coarsest_mag="2")
     assert sum(box.volume for box in boxes_read) == volume.size
     of_source = [call for call in asked.call_args_list if call.args[0]._path.name == "1"]
-    assert len(of_source) <= 4 * 2 * 2
+    assert len(of_source) <= 3 * 4 * 2  # three threads may ask at the same time
     assert {call.args[3] for call in of_source} == {"fully_stored"}
 
 
