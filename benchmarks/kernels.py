@@ -18,6 +18,7 @@ from wkflow.geometry import Vec3
 from wkflow.kernels import Kernel, downsample
 
 SIZE = 128
+DTYPES = ("uint8", "uint16", "float32", "uint64", "float64")
 TEXT = f"""\
 Millions of source voxels per second, tiles of {SIZE}^3, the best of several runs. *Labels* are the same for 32^3 voxels, and
 *random* is noise. webknossos: its numba kernels, which know one way for 2x2x2 and one for all else. tinybrain: for the mode
@@ -47,7 +48,7 @@ def cases() -> Iterator[Case]:
             yield Case(Kernel.MODE, dtype, factor, "labels", 1500)
             yield Case(Kernel.MODE, dtype, factor, "random", 300)
     for factor in ((4, 4, 2), (4, 4, 4), (8, 8, 8), (16, 16, 1)):
-        yield from (Case(Kernel.MEDIAN, dtype, factor, "random", 300) for dtype in ("uint8", "uint16", "float32"))
+        yield from (Case(Kernel.MEDIAN, dtype, factor, "random", 300) for dtype in DTYPES)
         yield Case(Kernel.MODE, "uint32", factor, "labels", 300)
         yield Case(Kernel.MODE, "uint32", factor, "random", 40)
 

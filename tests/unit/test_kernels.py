@@ -13,7 +13,7 @@ from kernel_twins import DTYPES, FLOATS, assert_same, shape_of, voxels
 from kernel_values import EXACT, RECORDED, parse_block
 
 from wkflow.geometry import Vec3
-from wkflow.kernels import STEP_FACTORS, Kernel, downsample, is_zero
+from wkflow.kernels import STEP_FACTORS, Kernel, _plain, downsample, is_zero
 from wkflow.kernels.reference import downsample as downsample_twin
 
 _UP_TO_4: list[Vec3] = [(1, 1, 1), (4, 1, 1), (4, 4, 2), (4, 4, 4), (3, 1, 1)]
@@ -22,6 +22,7 @@ ODD_FACTORS: list[Vec3] = [*_UP_TO_4, (1, 1, 8), (16, 16, 1), (1, 3, 5), (1, 9, 
 PAIRS = [
     *((dtype, (2, 2, 2)) for dtype in DTYPES),
     *((dtype, factor) for factor in [*STEP_FACTORS[1:], *ODD_FACTORS] for dtype in ("uint8", "int16", "float32")),
+    *((dtype, (4, 4, 4)) for dtype in ("uint64", "int64", "float64")),
     *((dtype, (4, 2, 1)) for dtype in ("uint8", "uint64", "int64", "float16", "float64", "bool")),
 ]
 
@@ -130,10 +131,8 @@ def test_median_does_not_depend_on_the_order(dtype: str) -> None:
 
 @pytest.mark.parametrize("n", range(1, 17))
 def test_network_sorts(n: int) -> None:
-    from wkflow.kernels._plain import comparators
-
     wires = [(np.arange(2**n) >> i) & 1 for i in range(n)]  # all inputs of zeros and ones
-    for i, j in comparators(n):
+    for i, j in _plain.comparators(n):
         wires[i], wires[j] = np.minimum(wires[i], wires[j]), np.maximum(wires[i], wires[j])
     assert (np.diff(wires, axis=0) >= 0).all()
 
@@ -145,6 +144,26 @@ def test_median_of_a_block_with_one_nan(dtype: str, factor: Vec3) -> None:
     source = np.zeros((n, *factor[::-1]), dtype)
     source.reshape(n, n)[np.diag_indices(n)] = np.nan
     assert np.isnan(downsample(source, factor, Kernel.MEDIAN)).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "uint64", "int64", "float64"])
+@pytest.mark.parametrize("factor", [(64, 64, 33), (51, 51, 51)])
+def test_median_of_long_blocks(dtype: str, factor: Vec3) -> None:
+    rng = np.random.default_rng(8)
+    bits = rng.integers(0, 256, (*shape_of(factor, (1, 1, 2)), np.dtype(dtype).itemsize), np.uint8)
+    spread = np.where(np.isnan(bits.view(dtype)), 0, bits.view(dtype))[..., 0].astype(dtype)
+    half = np.where(rng.permutation(spread.size).reshape(spread.shape) % 2, spread, spread.max())
+    for source in (spread, half, np.ones_like(spread)):
+        assert_same(downsample(source, factor, Kernel.MEDIAN), downsample_twin(source, factor, Kernel.MEDIAN))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_median_in_parts(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = voxels(np.random.default_rng(9), dtype, (14, 8, 8))
+    expected = downsample_twin(source, (4, 4, 2), Kernel.MEDIAN)
+    for layers in (0, 1, 2, 3, 7, 8):
+        monkeypatch.setattr(_plain, "_WIRES_BYTES", layers * source[:2].nbytes)
+        assert_same(downsample(source, (4, 4, 2), Kernel.MEDIAN), expected)
 
 
 @settings(deadline=None, max_examples=150)

@@ -7,8 +7,8 @@
                        1 5    mode   (1, the first of four values met once, and 5)
 
 The steps of a usual scheme of mags (at most 2 along each axis) run in machine code, which numba makes once per kernel,
-dtype and factor and keeps on disk (``_compiled``). All else is numpy, and a hash table for the mode. Importing this
-package costs nothing; numba is imported when a median or mode is first wanted.
+dtype and factor and keeps on disk (``_compiled``), and so do the mode of all other blocks and the median of large ones.
+All else is numpy. Importing this package costs nothing; numba is imported when a median or mode is first wanted.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _run(source: NDArray[Any], factor: Vec3, kernel: Kernel, out: NDArray[Any]) 
             _plain.nearest(source, factor, out)
         case Kernel.MEAN:
             _plain.mean(source, factor, out)
-        case Kernel.MEDIAN if factor not in STEP_FACTORS and _plain.is_small(factor) and source.dtype != np.float16:
+        case Kernel.MEDIAN if factor not in STEP_FACTORS and _plain.is_small(factor, source.dtype):
             _plain.median(source, factor, out)
         case Kernel.MODE if prod(factor) <= 2:  # two values: the first one is never outnumbered
             _plain.nearest(source, factor, out)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from wkflow.kernels._reducers import inlined
 
+_LONG = 1 << 18  # bytes of a block, which a processor reads slowly
+
 
 def middle_of_any_blocks(
     source: NDArray[Any], out: NDArray[Any], fx: int, fy: int, fz: int, positive: int, negative: int
@@ -39,44 +41,57 @@ def middle_of_any_blocks(
                             i += 1
                 for i in range(n):
                     block[i] ^= with_ if block[i] >> shift == one else without
-                lower = _select(block, (n - 1) // 2, one)
-                out[z, y, x] = lower
-                out[nz + z, y, x] = _next(block, lower, n // 2)
+                out[z, y, x], out[nz + z, y, x] = _middle(block, one)
 
 
 @inlined
-def _select(block: NDArray[Any], rank: int, one: Any) -> Any:
-    """The value that has ``rank`` others before it when the block is sorted."""
+def _middle(block: NDArray[Any], one: Any) -> tuple[Any, Any]:
+    """The lower and the upper value in the middle of the sorted block, the same one if its length is odd.
+
+    ``less`` values are below ``low``, ``upto`` not above ``high``, and ``after`` is next to it. The block loses those that are
+    not between, once they are many and reading them takes long.
+    """
+    size = n = block.size
+    rank = (n - 1) // 2
     low, high = _bounds(block)
+    less, upto, after, lost = 0, n, high, 0
     while low < high:
         pivot = low + ((high - low) >> one)
-        count, below, above = _split(block, pivot, low, high)
+        count, below, above = _split(block, n, pivot, low, high)
+        count += lost
         if rank < count:
-            high = below
+            high, upto, after = below, count, above
         else:
-            low = above
-    return low
+            low, less = above, count
+        if rank + 1 == count:  # the largest of them
+            low = high
+        if n * block.itemsize > _LONG and 8 * (upto - less) < n:
+            n, lost = _keep(block, n, low, high), less
+    return high, high if size // 2 < upto else after
 
 
 @inlined
-def _next(block: NDArray[Any], lower: Any, rank: int) -> Any:
-    """The value of this rank, which is ``lower`` or the one after it."""
-    low, high = _bounds(block)
-    count, _, above = _split(block, lower, low, high)
-    return lower if rank < count else above
-
-
-@inlined
-def _split(block: NDArray[Any], pivot: Any, low: Any, high: Any) -> tuple[int, Any, Any]:
-    """How many values there are up to ``pivot``, the largest of them, and the smallest of the others."""
+def _split(block: NDArray[Any], n: int, pivot: Any, low: Any, high: Any) -> tuple[int, Any, Any]:
+    """How many of the first ``n`` values are up to ``pivot``, the largest of them, and the smallest of the others."""
     count, below, above = 0, low, high
-    for i in range(block.size):  # by index, else it is not vectorised: 5 times as slow
+    for i in range(n):  # by index, else it is not vectorised: 5 times as slow
         value = block[i]
         is_below = value <= pivot
         count += is_below
         below = max(below, value if is_below else low)
         above = min(above, high if is_below else value)
     return count, below, above
+
+
+@inlined
+def _keep(block: NDArray[Any], n: int, low: Any, high: Any) -> int:
+    """Move those of the first ``n`` values that are not outside of the bounds to the front; how many there are."""
+    kept = 0
+    for i in range(n):
+        value = block[i]
+        block[kept] = value
+        kept += (low <= value) & (value <= high)
+    return kept
 
 
 @inlined

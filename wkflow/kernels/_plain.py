@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from wkflow.geometry import Vec3
 
 _MOST_WIRES = 64  # networks grow faster than their number of wires; beyond it selecting is faster
+_MOST_WIDE_WIRES = 40  # of 64 bits
+_WIRES_BYTES = 1 << 22  # sorted at once: more leave the processor's cache, fewer are not worth the calls
 
 # infinities and NaN are ordinary voxels
 _quiet = partial(np.errstate, over="ignore", under="ignore", invalid="ignore")
@@ -82,16 +84,26 @@ def _integer_mean(array: NDArray[Any], factor: Vec3) -> NDArray[Any]:
     return result
 
 
-def is_small(factor: Vec3) -> bool:
-    """Whether blocks have so few voxels that ``median`` is the fastest way."""
-    return prod(factor) <= _MOST_WIRES
+def is_small(factor: Vec3, dtype: np.dtype[Any]) -> bool:
+    """Whether blocks have so few voxels that ``median`` is the fastest way. It never is for float16, which numpy emulates."""
+    if dtype == np.float16:
+        return False
+    return prod(factor) <= (_MOST_WIRES if dtype.itemsize < 8 else _MOST_WIDE_WIRES)
 
 
 def median(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
-    """The median of small blocks.
+    """The median of small blocks."""
+    fz = factor[2]
+    step = max(1, _WIRES_BYTES // source[:fz].nbytes)
+    for z in range(0, out.shape[0], step):
+        out[z : z + step] = _sorted_middle(source[z * fz : (z + step) * fz], factor)
 
-    All are sorted at the same time by a network of minima and maxima. A wire is the array of one voxel of each block. NaN
-    pass on to both outputs of a comparator, and the middle of a network depends on all inputs, so that any NaN arrives there.
+
+def _sorted_middle(source: NDArray[Any], factor: Vec3) -> NDArray[Any]:
+    """The medians of blocks that are sorted at the same time, by a network of minima and maxima.
+
+    A wire is the array of one voxel of each block. NaN pass on to both outputs of a comparator, and the middle of a network
+    depends on all inputs, so that any NaN arrives there.
     """
     fx, fy, fz = factor
     wires = [source[z::fz, y::fy, x::fx].copy() for z, y, x in np.ndindex(fz, fy, fx)]
@@ -101,7 +113,7 @@ def median(source: NDArray[Any], factor: Vec3, out: NDArray[Any]) -> None:
             np.minimum(wires[i], wires[j], out=lower)
             np.maximum(wires[i], wires[j], out=wires[j])
             wires[i], lower = lower, wires[i]
-    out[...] = middle(wires[(len(wires) - 1) // 2], wires[len(wires) // 2], factor)
+    return middle(wires[(len(wires) - 1) // 2], wires[len(wires) // 2], factor)
 
 
 def middle(lower: NDArray[Any], upper: NDArray[Any], factor: Vec3) -> NDArray[Any]:
