@@ -64,7 +64,10 @@ class Programs:
 
     def _ours(self, path: Path, used_cores: int) -> OwnRun:
         copy = linked(self._original, path)
-        usage = self._run(sys.executable, "-m", "wkflow", "downsample", copy, "--jobs", used_cores)
+        command = [sys.executable, "-m", "wkflow", "downsample", copy, "--jobs", used_cores]
+        if used_cores < cores():  # jobs have more threads than that, to wait for the disk, and would use what is idle
+            command = ["taskset", "--cpu-list", f"0-{used_cores - 1}", *command]
+        usage = self._run(*command)
         return OwnRun(usage, finished_jobs(copy, used_cores))
 
     def _run(self, *command: object) -> Usage:

@@ -12,7 +12,7 @@ from runs import seconds_at_work
 from setting import Setting, cores
 from table import Result, Row, at_least
 
-TEXT = "Two layers of 1024^3 voxels with `--jobs 1` and with all cores; medians."
+TEXT = "Two layers of 1024^3 voxels with `--jobs 1`, on one core, and with all cores; medians."
 
 
 def measure(setting: Setting) -> Result:
