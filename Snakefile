@@ -23,3 +23,8 @@ rule all:
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/downsample.smk"
 include: "workflow/rules/publish.smk"
+
+
+if RULES.plan.remote:
+
+    include: "workflow/rules/remote.smk"

@@ -17,11 +17,13 @@ def main() -> None:
     parser.add_argument("--run-dir", required=True, type=Path)
     parser.add_argument("--job", required=True, help="id of the job: layer.step.region")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--connections", type=int, default=4, help="most requests to a server at a time")
     parser.add_argument("--verify", choices=list(Level), type=Level, default=Level.SAMPLE)
     arguments = parser.parse_args()
     run_dir = RunDir(arguments.run_dir.absolute())
     program.run(
-        lambda: do_job(run_dir, arguments.job, arguments.threads, arguments.verify), run_dir.error(arguments.job)
+        lambda: do_job(run_dir, arguments.job, arguments.threads, arguments.verify, arguments.connections),
+        run_dir.error(arguments.job),
     )
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--receipt", required=True, type=Path)
     arguments = parser.parse_args()
     config = Config.of(json.loads(arguments.config))
-    write_json(arguments.receipt.absolute(), receipt(config.target_path))
+    write_json(arguments.receipt.absolute(), receipt(config))
 
 
 if __name__ == "__main__":

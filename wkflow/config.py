@@ -18,6 +18,8 @@ from wkflow.errors import UsageError
 from wkflow.geometry import Mag
 from wkflow.kernels import Kernel
 from wkflow.levels import Level
+from wkflow.modes import TRANSFER_MODES, AccessMode, TransferMode
+from wkflow.remote.url import is_remote, without_secret
 from wkflow.scheme import SamplingMode
 
 
@@ -56,8 +58,29 @@ class Config(BaseModel):
 
     target: str | None = Field(
         default=None,
-        description="Path of the local WEBKNOSSOS dataset. Relative paths count from Snakemake's working directory.",
-        examples=["/path/to/dataset"],
+        description="Path of a local WEBKNOSSOS dataset, or URL of a dataset on a WEBKNOSSOS server. Relative paths count "
+        "from Snakemake's working directory. Tokens do not belong here but into the environment variable WK_TOKEN.",
+        examples=["/path/to/dataset", "https://webknossos.org/datasets/Organization_X/my_dataset"],
+    )
+    transfer_mode: TransferMode | None = Field(
+        default=None,
+        description="How new mags get to the server: copy, move+symlink, symlink or http. Required for datasets on a server, "
+        "ignored for local ones.",
+    )
+    access_mode: AccessMode | None = Field(
+        default=None,
+        description="How voxels are read from a server: direct_path, zarr_streaming or proxy_path. Without it direct_path, but "
+        "proxy_path if the transfer mode is http. Ignored for local datasets.",
+    )
+    max_connections: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="The most requests to a server at the same time, of all jobs together.",
+    )
+    overwrite_pending: bool = Field(
+        default=False,
+        description="Take over new mags that another client has announced to the server and not finished.",
     )
     sampling_mode: SamplingMode = Field(
         default=SamplingMode.ANISOTROPIC,
@@ -102,7 +125,8 @@ class Config(BaseModel):
     )
     run_dir: str | None = Field(
         default=None,
-        description="Folder for the run's small files (plan, markers, logs); without it, .wkflow/<run> in the dataset.",
+        description="Folder for the run's small files (plan, markers, logs); without it, .wkflow/<run> in the dataset. For a "
+        "dataset on a server also for new mags on their way; without it, ./wkflow-<name>-<id>.",
         examples=["/scratch/me/run"],
     )
     receipt: str | None = Field(
@@ -118,6 +142,38 @@ class Config(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise _usage_error(error) from None
+
+    @property
+    def is_remote(self) -> bool:
+        return self.target is not None and is_remote(self.target)
+
+    @property
+    def transfer(self) -> TransferMode:
+        """How new mags get to the server. Raises :class:`UsageError` if that is not said."""
+        if self.transfer_mode is None:
+            modes = "; ".join(f"{mode} (needs {needs})" for mode, needs in TRANSFER_MODES.items())
+            raise UsageError(
+                "--transfer-mode is required for remote datasets.",
+                where="--transfer-mode",
+                hint=f"choose one of: {modes}",
+            )
+        return self.transfer_mode
+
+    @property
+    def access(self) -> AccessMode:
+        return self.access_mode or AccessMode.default(self.transfer)
+
+    @property
+    def target_url(self) -> str:
+        """The dataset's URL on a server. Raises :class:`UsageError` if there is a token in it."""
+        assert self.target is not None
+        if without_secret(self.target)[1]:
+            raise UsageError(
+                "a token does not belong into a config, which is written to disk",
+                where="config key target",
+                hint="take it out of the URL, and set the environment variable WKFLOW_SHARING_TOKEN",
+            )
+        return self.target
 
     @property
     def target_path(self) -> Path:
@@ -143,11 +199,11 @@ class Config(BaseModel):
 def local_target(text: str) -> Path:
     """The absolute path that ``text`` names. Raises :class:`UsageError` for URLs."""
     scheme, separator, _ = text.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
+    if is_remote(text):
         raise UsageError(
-            "datasets on a WEBKNOSSOS server are not supported yet",
-            where=f"TARGET {text}",
-            hint="download the dataset and give its local path",
+            "this is for local datasets only",
+            where=f"TARGET {without_secret(text)[0]}",
+            hint="give the path of a local dataset",
         )
     if separator and scheme.isalnum():
         raise UsageError(

@@ -11,6 +11,8 @@ that fits, so that callers without knowledge of wkflow can catch them, too::
     |   +-- SchemeError          (ValueError)    no valid list of mags leads from here to there
     +-- ArrayError          (OSError)            voxels cannot be read or written
     |   +-- CorruptChunkError                    a stored chunk cannot be decoded
+    +-- RemoteError         (OSError)            a server cannot be reached, or does not do what is asked
+    |   +-- DeniedError          (PermissionError)  it wants another token, or the right is missing
     +-- SpaceError          (OSError)            there is not enough disk space
     +-- ConflictError       (RuntimeError)       something else changed or holds what we need
     |   +-- HeldError                            another process works on the dataset
@@ -110,6 +112,23 @@ class ArrayError(WkflowError, OSError):
 
 class CorruptChunkError(ArrayError):
     """A stored chunk or shard cannot be decoded."""
+
+    permanent = True
+
+
+class RemoteError(WkflowError, OSError):
+    """A server cannot be reached, gives no sense, or does not do what is asked. ``status``: of its answer, if there was one."""
+
+    def __init__(
+        self, what: str, *, where: object = None, hint: str | None = None, status: int | None = None, body: str = ""
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.status = status
+        self.body = body
+
+
+class DeniedError(RemoteError, PermissionError):
+    """The server wants a (or another) token, or its user has not the right."""
 
     permanent = True
 

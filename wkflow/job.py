@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -30,7 +31,7 @@ LATENCY_SECONDS = 30.0
 """How long files of another node may take to become visible."""
 
 
-def do_job(run_dir: RunDir, job_id: str, threads: int, level: Level = Level.SAMPLE) -> None:
+def do_job(run_dir: RunDir, job_id: str, threads: int, level: Level = Level.SAMPLE, connections: int = 4) -> None:
     """Compute the job's shards, verify them, write its marker; what its journal lists is not computed again.
 
     A job of a layer that is published already has nothing to do.
@@ -38,6 +39,10 @@ def do_job(run_dir: RunDir, job_id: str, threads: int, level: Level = Level.SAMP
     plan = Plan.load(run_dir.plan)
     check_held(Path(plan.dataset))
     job = plan.job_of(job_id)
+    if _is_read_from_server(job):
+        from wkflow.source import limit_connections
+
+        limit_connections(connections)
     step("job.begun")
     if run_dir.published(job.layer.id).is_file():
         write_marker(run_dir.marker(job_id), Marker(plan.fingerprint, job_id, {}, None, Verified(level)))
@@ -55,6 +60,11 @@ def do_job(run_dir: RunDir, job_id: str, threads: int, level: Level = Level.SAMP
         # A disk or memory has failed in what this run has made: once more, once.
         _remake_damaged(plan, job, run_dir, threads, level)
         files, verified = _compute(plan, job, source, threads, level, Progress(run_dir, job))
+    finally:
+        if _is_read_from_server(job):
+            from wkflow.source import close_remote
+
+            close_remote()
     check_sizes(needed)
     write_marker(run_dir.marker(job_id), Marker(plan.fingerprint, job_id, files, source, verified))
 
@@ -75,10 +85,15 @@ def _compute(
     return files, verified
 
 
+def _is_read_from_server(job: Job) -> bool:
+    source = job.layer.source(job.step.source)
+    return source is not None and source.is_remote
+
+
 def _is_of_source(error: WkflowError, job: Job) -> bool:
     """Whether an existing mag is damaged, which nobody but its owner can mend."""
     source = job.layer.source(job.step.source)
-    return source is not None and isinstance(error, CorruptChunkError) and source.path in str(error.where)
+    return source is not None and isinstance(error, CorruptChunkError) and source.address in str(error.where)
 
 
 def _remake_damaged(plan: Plan, job: Job, run_dir: RunDir, threads: int, level: Level) -> None:
@@ -104,7 +119,10 @@ def forget_dependents(plan: Plan, job: Job, run_dir: RunDir) -> None:
 def _remove_temporary(plan: Plan, job: Job) -> None:
     """What earlier attempts have left. They are dead: a dataset has one owner, whose jobs end with it."""
     for path in plan.temporary(job.layer).glob(f"{job.id}.*"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class Progress:

@@ -20,7 +20,7 @@ from wkflow.plan import LayerPlan, Plan
 from wkflow.rundir import HIDDEN, RunDir, hidden_dir
 
 _FILES = ("plan.json", "config.yaml")
-_FOLDERS = ("markers", "progress", "errors", "logs", ".snakemake")
+_FOLDERS = ("markers", "transfers", "progress", "errors", "logs", ".snakemake")
 _NOT_OURS = ("conda", "singularity")  # environments below .snakemake
 
 

@@ -86,12 +86,21 @@ class ExtraAxis:
 
 @dataclass(frozen=True)
 class SourceMag:
-    """An existing mag. ``chunk``: x, y, z of what is decoded at once; ``metadata``: digest of its array metadata."""
+    """An existing mag. ``address``: the array's path or URL; ``chunk``: x, y, z of what is decoded at once; ``axes`` are in
+    storage order; ``metadata``: digest of its array metadata; ``trusted``: the address is the server's, which gets the token."""
 
     mag: Mag
-    path: str
+    address: str
+    data_format: str
+    axes: tuple[str, ...]
+    first_channel: int
     chunk: tuple[int, int, int]
     metadata: str
+    trusted: bool = False
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.address
 
 
 @dataclass(frozen=True)
@@ -221,14 +230,25 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Remote:
+    """The dataset on a server that the new mags are for. ``base`` and ``datastore`` are URLs."""
+
+    base: str
+    dataset_id: str
+    datastore: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A whole run. ``run`` names its folders, ``dataset`` is the resolved directory of the dataset."""
+    """A whole run. ``run`` names its folders, ``dataset`` is the resolved directory of the dataset, or the one in which new
+    mags for a dataset on a server are made (``remote``)."""
 
     version: int
     run: str
     fingerprint: str
     dataset: str
     layers: tuple[LayerPlan, ...]
+    remote: Remote | None = None
 
     def layer(self, layer_id: str) -> LayerPlan:
         return self._layer_index[layer_id]
@@ -276,6 +296,10 @@ class Plan:
     def temporary(self, layer: LayerPlan) -> Path:
         """Where shards lie while they are written."""
         return self.staging(layer) / "tmp"
+
+    def mirror(self, job: Job) -> Path:
+        """Where files of a server lie while a job reads them."""
+        return self.temporary(job.layer) / f"{job.id}.mirror"
 
     def journal(self, job: Job) -> Path:
         return self.staging(job.layer) / "journal" / f"{job.id}.jsonl"

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
-from pathlib import Path
 
 from wkflow.arrays.create import METADATA_NAMES
-from wkflow.arrays.layout import target_layout
-from wkflow.arrays.reader import ArrayInfo
+from wkflow.arrays.layout import ArrayLayout, target_layout
 from wkflow.config import Config
-from wkflow.dataset.location import layer_directory, locate_mag, new_mag_path
+from wkflow.dataset.location import layer_directory, new_mag_path
 from wkflow.dataset.properties import Dataset, Layer
 from wkflow.errors import DatasetError
+from wkflow.existing import ExistingMag, ExistingMags
 from wkflow.geometry import Mag, Vec3, ceil_div
-from wkflow.plan import PLAN_VERSION, ExtraAxis, LayerPlan, Plan, Region, SourceMag, Step, TargetMag, fingerprint
+from wkflow.plan import (
+    PLAN_VERSION,
+    ExtraAxis,
+    LayerPlan,
+    Plan,
+    Region,
+    Remote,
+    SourceMag,
+    Step,
+    TargetMag,
+    fingerprint,
+)
 from wkflow.resources import machine_memory_mb
 from wkflow.scheme import LayerMags, Scheme, SchemeStep, dataset_schemes
 
 REGION_VOXELS = 1024**3
 MOST_REGIONS = 1500
 
-Probe = Callable[[Path, str, tuple[str, ...]], ArrayInfo]
 Published = Collection[tuple[str, Mag]]
 
 
@@ -38,7 +47,13 @@ class Planned:
 
 
 def make_plan(
-    dataset: Dataset, config: Config, *, chunks_per_shard: Vec3, probe: Probe, published: Published = ()
+    dataset: Dataset,
+    config: Config,
+    *,
+    chunks_per_shard: Vec3,
+    existing: ExistingMags,
+    published: Published = (),
+    remote: Remote | None = None,
 ) -> Planned:
     """Plan the run. Mags in ``published`` are taken as not there: an earlier start of this very run has made them.
 
@@ -49,14 +64,14 @@ def make_plan(
     for layer in chosen:
         _check_layer(layer)
     layers = tuple(
-        _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, probe, f"l{index}")
+        _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, existing, f"l{index}")
         for index, layer in enumerate(chosen)
     )
     layers = _cut(layers, [schemes[layer.name] for layer in chosen])
     digest = fingerprint(layers)
     notes = tuple(f"layer {name!r}: {note}" for name, scheme in schemes.items() for note in scheme.notes)
     coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
-    return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers), notes, coarsest)
+    return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers, remote), notes, coarsest)
 
 
 def _schemes(dataset: Dataset, config: Config, published: Published) -> dict[str, Scheme]:
@@ -96,9 +111,15 @@ def _check_layer(layer: Layer) -> None:
 
 
 def _plan_layer(
-    dataset: Dataset, layer: Layer, scheme: Scheme, config: Config, chunks_per_shard: Vec3, probe: Probe, layer_id: str
+    dataset: Dataset,
+    layer: Layer,
+    scheme: Scheme,
+    config: Config,
+    chunks_per_shard: Vec3,
+    existing: ExistingMags,
+    layer_id: str,
 ) -> LayerPlan:
-    arrays = {mag: _probe(dataset, layer, mag, probe) for mag in _existing(scheme)}
+    arrays = {mag: _find(layer, mag, existing) for mag in _existing(scheme)}
     extra_stops = {axis.name: axis.stop for axis in layer.additional_axes}
     targets = tuple(
         TargetMag(
@@ -126,7 +147,7 @@ def _plan_layer(
         box=layer.box,
         directory=str(layer_directory(dataset, layer).path),
         extra_axes=tuple(ExtraAxis(axis.name, axis.start, axis.stop) for axis in layer.additional_axes),
-        sources=tuple(_source(layer, mag, array) for mag, array in arrays.items()),
+        sources=tuple(_source(mag, array, targets[0].layout) for mag, array in arrays.items()),
         targets=targets,
         steps=(),
     )
@@ -137,18 +158,11 @@ def _existing(scheme: Scheme) -> list[Mag]:
     return [step.source for step in scheme.steps if step.source not in scheme.targets]
 
 
-@dataclass(frozen=True)
-class _Array:
-    path: Path
-    info: ArrayInfo
-
-
-def _probe(dataset: Dataset, layer: Layer, mag: Mag, probe: Probe) -> _Array:
+def _find(layer: Layer, mag: Mag, existing: ExistingMags) -> ExistingMag:
     """Look at the array of an existing mag; it must be what the JSON says."""
-    entry = next(entry for entry in layer.mags if entry.mag == mag)
-    path = locate_mag(dataset, layer, entry).path
-    where = f"layer {layer.name!r}, mag {mag}, {path}"
-    info = probe(path, layer.data_format, layer.axes)
+    array = existing.find(layer, next(entry for entry in layer.mags if entry.mag == mag))
+    info = array.info
+    where = f"layer {layer.name!r}, mag {mag}, {array.address}"
     if info.dtype.name not in layer.possible_dtypes:
         raise DatasetError(
             f"the array holds {info.dtype.name}, but elementClass {layer.element_class!r} with "
@@ -156,10 +170,10 @@ def _probe(dataset: Dataset, layer: Layer, mag: Mag, probe: Probe) -> _Array:
             where=where,
             hint="correct elementClass or numChannels in datasource-properties.json",
         )
-    if info.num_channels < layer.channel_index + layer.num_channels:
+    first = layer.channel_index if array.first_channel is None else array.first_channel
+    if info.num_channels < first + layer.num_channels:
         raise DatasetError(
-            f"the array has {info.num_channels} channel(s), but the layer claims {layer.num_channels} "
-            f"from index {layer.channel_index}",
+            f"the array has {info.num_channels} channel(s), but the layer claims {layer.num_channels} from index {first}",
             where=where,
             hint="correct numChannels or channelIndex in datasource-properties.json",
         )
@@ -170,12 +184,20 @@ def _probe(dataset: Dataset, layer: Layer, mag: Mag, probe: Probe) -> _Array:
             where=where,
             hint="store the array in smaller chunks",
         )
-    return _Array(path, info)
+    return array
 
 
-def _source(layer: Layer, mag: Mag, array: _Array) -> SourceMag:
-    content = (array.path / METADATA_NAMES[layer.data_format]).read_bytes()
-    return SourceMag(mag, str(array.path), array.info.chunk, hashlib.sha256(content).hexdigest())
+def _source(mag: Mag, array: ExistingMag, layout: ArrayLayout) -> SourceMag:
+    return SourceMag(
+        mag,
+        array.address,
+        array.data_format,
+        array.axes,
+        layout.channel_index if array.first_channel is None else array.first_channel,
+        array.info.chunk,
+        hashlib.sha256(array.metadata).hexdigest(),
+        array.trusted,
+    )
 
 
 def _cut(layers: tuple[LayerPlan, ...], schemes: list[Scheme]) -> tuple[LayerPlan, ...]:

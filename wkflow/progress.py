@@ -23,6 +23,7 @@ class MagProgress:
     mag: Mag
     done: int
     total: int
+    unit = "MVx"
 
     @property
     def title(self) -> str:
@@ -33,12 +34,32 @@ class MagProgress:
         return self.done >= self.total
 
 
+@dataclass(frozen=True)
+class TransferProgress:
+    """``done`` of ``total`` bytes of one mag on its way to the server; ``total`` is 0 before that is known."""
+
+    layer: str
+    mag: Mag
+    done: int = 0
+    total: int = 0
+    unit = "MB"
+
+    @property
+    def title(self) -> str:
+        return f"{self.layer}  {self.mag} -> server"
+
+    @property
+    def is_done(self) -> bool:
+        return 0 < self.total <= self.done
+
+
 class Watch:
     """Reads the state of a run again and again, several times a second: only what has changed is looked at."""
 
     def __init__(self, plan: Plan, run_dir: RunDir) -> None:
         self.peak_mb = 0
         self._dir = run_dir
+        self._is_remote = plan.remote is not None
         self._open = {job.id: job for job in plan.jobs()}
         self._seen: dict[str, _Version] = {}
         self._done: dict[tuple[str, Mag], int] = {}  # of jobs, by their ids
@@ -47,6 +68,18 @@ class Watch:
             for layer in plan.layers
             for source, mag in layer.mag_steps()
         }
+
+    def transfers(self) -> list[TransferProgress]:
+        """All mags that have begun to be handed over to a server."""
+        found = []
+        for (layer_id, mag), made in self._mags.items() if self._is_remote else ():
+            content = read_json(self._dir.progress(f"{layer_id}.{mag}.transferred"))
+            if content:
+                done, total = content["bytes"], content["total"]
+                if self._dir.transferred(layer_id, mag).is_file():
+                    done = total
+                found.append(TransferProgress(made.layer, mag, min(done, total), total))
+        return found
 
     def look(self) -> list[MagProgress]:
         """All mags in the order in which they are made."""

@@ -18,7 +18,8 @@ from wkflow.dataset.ome import ome_files
 from wkflow.dataset.properties import Dataset, read_dataset
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.failpoint import step
-from wkflow.files import read_plain, replace_file, sync_directory, write_json
+from wkflow.files import read_json, read_plain, replace_file, sync_directory, write_json
+from wkflow.geometry import Mag
 from wkflow.guard import guarded
 from wkflow.job import do_job
 from wkflow.levels import Level
@@ -41,6 +42,10 @@ def publish(run_dir: RunDir, layer_id: str, level: Level = Level.SAMPLE) -> None
     root = Path(plan.dataset)
     check_held(root)
     step("publish.begun")
+    if plan.remote:  # each mag was handed over by itself
+        _remove_staging(plan, layer)
+        write_json(run_dir.published(layer.id), _record(plan, layer, run_dir))
+        return
     if plan.staging(layer).is_dir() or _missing(read_dataset(root), layer):
         _remove_temporary(plan, layer)
         if level is not Level.NONE:
@@ -131,7 +136,7 @@ def _record(plan: Plan, layer: LayerPlan, run_dir: RunDir) -> dict[str, Any]:
     verified = [read_marker(run_dir.marker(job.id), plan).verified for job in layer.jobs()]
     return {
         "fingerprint": plan.fingerprint,
-        "mags": {str(target.mag): _stored(plan.final(layer, target.mag)) for target in layer.targets},
+        "mags": {str(target.mag): _stored(plan, layer, run_dir, target.mag) for target in layer.targets},
         "verified": {
             "levels": sorted({job.level for job in verified}),
             "blocks": sum(job.blocks for job in verified),
@@ -142,7 +147,11 @@ def _record(plan: Plan, layer: LayerPlan, run_dir: RunDir) -> dict[str, Any]:
     }
 
 
-def _stored(directory: Path) -> dict[str, int]:
+def _stored(plan: Plan, layer: LayerPlan, run_dir: RunDir, mag: Mag) -> dict[str, int]:
+    if plan.remote:
+        told = read_json(run_dir.transferred(layer.id, mag)) or {}
+        return {"files": told["files"], "bytes": told["bytes"]}
+    directory = plan.final(layer, mag)
     sizes = [path.stat().st_size for path in directory.rglob("*") if path.is_file()]
     return {"files": len(sizes), "bytes": sum(sizes)}
 

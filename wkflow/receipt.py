@@ -3,14 +3,16 @@ same bytes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from wkflow.dataset.properties import read_dataset
+from wkflow.config import Config
+from wkflow.target import open_target
 
 
-def receipt(dataset_path: Path) -> dict[str, Any]:
+def receipt(config: Config) -> dict[str, Any]:
     """The dataset as it is now."""
-    dataset = read_dataset(dataset_path)
-    layers = {layer.name: [str(entry.mag) for entry in layer.mags] for layer in dataset.layers}
-    return {"dataset": str(dataset.root), "layers": layers}
+    opened = open_target(config)
+    layers = {layer.name: [str(entry.mag) for entry in layer.mags] for layer in opened.dataset.layers}
+    at = opened.on_server
+    name = at.url if at else str(opened.dataset.root)
+    return {"dataset": name, "layers": layers}

@@ -193,15 +193,21 @@ def open_source(plan: Plan, job: Job, mag: Mag, threads: int) -> Source:
     layer = job.layer
     layout = layer.targets[0].layout
     existing = layer.source(mag)
-    reader = open_patiently(
-        Path(existing.path) if existing else plan.staged(layer, mag),
-        layout.data_format,
-        axes=layout.axes,
-        channels=layer.channels,
-        cache_bytes=cache_bytes(job, threads),
-        threads=threads,
-        label=f"layer {layer.name!r}, mag {mag}",
-    )
+    label = f"layer {layer.name!r}, mag {mag}"
+    if existing and existing.is_remote:
+        from wkflow.source import open_remote  # brings HTTP along
+
+        reader = open_remote(existing, layer.channels, cache_bytes(job, threads), threads, label, plan.mirror(job))
+    else:
+        reader = open_patiently(
+            Path(existing.address) if existing else plan.staged(layer, mag),
+            layout.data_format,
+            axes=layout.axes,
+            channels=layer.channels,
+            cache_bytes=cache_bytes(job, threads),
+            threads=threads,
+            label=label,
+        )
     return Source(reader, layer.box_in(mag))
 
 

@@ -15,12 +15,15 @@ from typing import Any
 from wkflow.config import Config
 from wkflow.errors import UsageError, WkflowError
 from wkflow.failure import explain
+from wkflow.geometry import Mag
 from wkflow.lock import is_held
 from wkflow.plan import Job, Plan
 from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
-from wkflow.run import Run, current_run
+from wkflow.run import Run, continued_run, current_run
 from wkflow.rundir import RunDir
 from wkflow.start import take
+
+JOB_CONNECTIONS = 4
 
 _NO_RUN = Run(Plan(version=0, run="none", fingerprint="", dataset="", layers=()), RunDir(Path(".wkflow")), (), False)
 
@@ -46,9 +49,11 @@ class Rules:
             python = _python(workflow)
             if not config.target and "--lint" in sys.argv:  # which needs no more than the rules
                 return cls(config, _NO_RUN, home, workflow, None, python)
-            run = current_run(config)
+            run = current_run(config) if workflow.is_main_process or not config.is_remote else continued_run(config)
             rules = cls(config, run, home, workflow, _machine(workflow, run.plan), python)
             rules._check_braces()
+            if run.plan.remote and "connections" not in workflow.global_resources:
+                workflow.global_resources["connections"] = config.max_connections
         except WkflowError as error:
             raise WorkflowError(str(error)) from None
         return rules
@@ -68,7 +73,9 @@ class Rules:
     @property
     def config_json(self) -> str:
         """The options that differ from the defaults, with an absolute target."""
-        values = {"target": str(self.config.target_path)} if self.config.target else {}
+        values: dict[str, Any] = {"target": str(self.config.target_path)} if not self.config.is_remote else {}
+        if self.config.is_remote:
+            values = {"run_dir": self.plan.dataset}
         return self.config.model_copy(update=values).model_dump_json(exclude_defaults=True)
 
     @property
@@ -106,6 +113,42 @@ class Rules:
         """Markers of all jobs of a layer."""
         self._take()
         return [self.marker(job.id) for job in self.plan.layer(wildcards.layer).jobs()]
+
+    def needed_to_publish(self, wildcards: Any) -> list[str]:
+        """Markers of all jobs of a layer; for a server, of the mags that it has got."""
+        if not self.plan.remote:
+            return self.jobs_of(wildcards)
+        self._take()
+        layer = self.plan.layer(wildcards.layer)
+        return [self._path(self.dir.transferred(layer.id, target.mag)) for target in layer.targets]
+
+    def needed_to_transfer(self, wildcards: Any) -> list[str]:
+        """Markers of the jobs that make the mag, and of the finer one's transfer. A mag that is moved away must have been read."""
+        layer, mag = self.plan.layer(wildcards.layer), Mag.parse(wildcards.mag)
+        jobs = [job for job in layer.jobs() if mag in job.step.targets]
+        if self.config.transfer.leaves_staging:
+            jobs += [job for job in layer.jobs() if mag == job.step.source]
+        finer = [target.mag for target in layer.targets[: layer.targets.index(layer.target(mag))]]
+        return [self.marker(job.id) for job in jobs] + [
+            self._path(self.dir.transferred(layer.id, other)) for other in finer[-1:]
+        ]
+
+    @property
+    def transfer_options(self) -> str:
+        config = self.config
+        pending = " --overwrite-pending" if config.overwrite_pending else ""
+        return f"--mode {config.transfer} --access {config.access} --connections {self.connections}{pending}"
+
+    @property
+    def connections(self) -> int:
+        """The most requests of one job to a server."""
+        return min(JOB_CONNECTIONS, self.config.max_connections)
+
+    def connections_of(self, wildcards: Any) -> int:
+        """Those that a job needs: none if it reads what an earlier one has made."""
+        job = self._job(wildcards)
+        source = job.layer.source(job.step.source)
+        return self.connections if source and source.is_remote else 0
 
     def needed_by(self, wildcards: Any) -> list[str]:
         """Markers of the jobs whose shards a job reads."""

@@ -18,17 +18,18 @@ from pathlib import Path
 import yaml
 
 from wkflow.arrays.layout import chunks_per_shard_from_env
-from wkflow.arrays.reader import probe
 from wkflow.config import Config, absolute_path
-from wkflow.dataset.properties import Dataset, read_dataset
+from wkflow.dataset.properties import Dataset
 from wkflow.errors import ConflictError, DatasetError, WkflowError, disk_hint
 from wkflow.failpoint import step
 from wkflow.files import read_json, replace_file
+from wkflow.opened import Opened
 from wkflow.places import check_places
 from wkflow.plan import Plan
 from wkflow.planner import Planned, make_plan
 from wkflow.publish import check_free
 from wkflow.rundir import POINTER, RunDir, hidden_dir, read_pointer, write_pointer
+from wkflow.target import known_home, open_target
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,25 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
 
     Raises errors of the target, the dataset, the scheme; ``ConflictError`` if an unfinished run has other options.
     """
-    dataset = read_dataset(config.target_path)
-    state = dataset_state(dataset)
-    run = _find(dataset, config, environ)
+    opened = open_target(config)
+    state = dataset_state(opened.dataset)
+    run = _find(opened, config, environ)
     if not run.is_done:
-        check_places(dataset, run.plan, run.dir)
+        check_places(opened.dataset, run.plan, run.dir)
+        if opened.on_server and run.plan.layers:
+            from wkflow.on_server import check_server
+
+            check_server(opened, run.plan, config)
     return replace(run, state=state)
+
+
+def continued_run(config: Config) -> Run:
+    """The run that is under way for a dataset on a server, which is not asked. For processes that a run has started."""
+    home = known_home(config)
+    run_dir = read_pointer(home) if home else None
+    if run_dir is None:
+        raise ConflictError("the folder of the run is not to be found", where=home, hint="run the command again")
+    return Run(Plan.load(run_dir.plan), run_dir, (), stored=True)
 
 
 def dataset_state(dataset: Dataset) -> str:
@@ -66,10 +80,11 @@ def dataset_state(dataset: Dataset) -> str:
     return hashlib.sha256(dataset.text + pointer.encode()).hexdigest()
 
 
-def _find(dataset: Dataset, config: Config, environ: Mapping[str, str]) -> Run:
+def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
+    dataset = opened.dataset
     stored = stored_run(dataset)
     if stored is not None and not stored.is_done:
-        planned = _plan(dataset, config, environ, stored.plan)
+        planned = _plan(opened, config, environ, stored.plan)
         if planned.plan.layers != stored.plan.layers or not _is_intact(stored, dataset):
             raise ConflictError(
                 "an unfinished run with other options, or of a source that was changed since, is in the way",
@@ -79,10 +94,10 @@ def _find(dataset: Dataset, config: Config, environ: Mapping[str, str]) -> Run:
         return Run(stored.plan, stored.dir, planned.notes, stored=True)
     if stored is not None and _is_intact(stored, dataset):
         with suppress(WkflowError):  # the sources of a finished run may be gone
-            planned = _plan(dataset, config, environ, stored.plan)
+            planned = _plan(opened, config, environ, stored.plan)
             if planned.plan.fingerprint == stored.plan.fingerprint:
                 return Run(stored.plan, stored.dir, planned.notes, stored=True)
-    planned = _plan(dataset, config, environ, None)
+    planned = _plan(opened, config, environ, None)
     return _new_run(dataset, config, planned)
 
 
@@ -128,14 +143,15 @@ def stored_run(dataset: Dataset) -> Run | None:
     return Run(plan, run_dir, (), stored=True) if plan.dataset == str(dataset.root) else None
 
 
-def _plan(dataset: Dataset, config: Config, environ: Mapping[str, str], earlier: Plan | None) -> Planned:
+def _plan(opened: Opened, config: Config, environ: Mapping[str, str], earlier: Plan | None) -> Planned:
     published = {(layer.name, target.mag) for layer in (earlier.layers if earlier else ()) for target in layer.targets}
     return make_plan(
-        dataset,
+        opened.dataset,
         config,
         chunks_per_shard=chunks_per_shard_from_env(environ),
-        probe=probe,
+        existing=opened.existing,
         published=published,
+        remote=opened.on_server.remote if opened.on_server else None,
     )
 
 
@@ -159,8 +175,9 @@ def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:
         ):
             break
         plan = plan.with_run(f"{planned.plan.run}-{attempt}")
-    path = absolute_path(config.run_dir, "run_dir").resolve() if config.run_dir else hidden / plan.run
-    if config.run_dir and (path / "plan.json").exists():
+    own = config.run_dir and not plan.remote  # of a dataset on a server it is where everything lies
+    path = absolute_path(config.run_dir or "", "run_dir").resolve() if own else hidden / plan.run
+    if own and (path / "plan.json").exists():
         raise ConflictError(
             "the run directory belongs to another run", where=path, hint="choose an empty or new folder for --run-dir"
         )
@@ -171,7 +188,7 @@ def _check_writable(dataset: Dataset, plan: Plan) -> None:
     """What would fail hours later, when mags are published, is said now."""
     if not plan.layers:
         return
-    places = [dataset.root, dataset.properties_path.parent]
+    places = [_existing_parent(dataset.root), _existing_parent(dataset.properties_path.parent)]
     places += [_existing_parent(Path(layer.directory)) for layer in plan.layers]
     for place in places:
         if not os.access(place, os.W_OK | os.X_OK):

@@ -7,6 +7,8 @@
         plan.json  config.yaml
         markers/l0.s0.r0.json           the job is done; the shards it wrote, and their sizes
         markers/l0.published.json       the layer's mags are part of the dataset
+        markers/l0.2-2-1.transferred.json   the mag is part of the dataset on the server
+        transfers/                      what was announced to the server
         logs/
         progress/                       voxels done, seconds, peak memory of each job
         errors/                         of failed jobs
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wkflow.files import read_json, write_json
+from wkflow.geometry import Mag
 
 HIDDEN = ".wkflow"
 POINTER = "current.json"
@@ -43,6 +46,12 @@ class RunDir:
 
     def marker(self, job_id: str) -> Path:
         return self.markers / f"{job_id}.json"
+
+    def transferred(self, layer_id: str, mag: Mag) -> Path:
+        return self.markers / f"{layer_id}.{mag}.transferred.json"
+
+    def transfer(self, layer_id: str, mag: Mag) -> Path:
+        return self.path / "transfers" / f"{layer_id}.{mag}.json"
 
     def published(self, layer_id: str) -> Path:
         return self.markers / f"{layer_id}.published.json"

@@ -31,14 +31,19 @@ def snapshot(job: Job) -> Snapshot | None:
     source = job.layer.source(job.step.source)
     if source is None:
         return None
+    if source.is_remote:
+        from wkflow.source import remote_digest  # brings HTTP along
+
+        # A server tells no times, and to ask for each file would take as long as to read it.
+        return Snapshot(0, 0, remote_digest(source))
     layout = job.layer.targets[0].layout
-    grid = file_grid(Path(source.path), layout.data_format, layout.axes)
+    grid = file_grid(Path(source.address), layout.data_format, layout.axes)
     files = total = 0
     digest = hashlib.sha256()
     for extra in job.extra_indices():
         for name in grid.names(job.read_box, job.layer.channels, extra):
             try:
-                found = os.stat(f"{source.path}/{name}")  # noqa: PTH116 - there may be hundreds of thousands
+                found = os.stat(f"{source.address}/{name}")  # noqa: PTH116 - there may be hundreds of thousands
             except (FileNotFoundError, NotADirectoryError):
                 continue
             files += 1
@@ -53,6 +58,6 @@ def check_unchanged(job: Job, before: Snapshot | None) -> None:
         source = job.layer.source(job.step.source)
         raise ConflictError(
             f"mag {job.step.source} of layer {job.layer.name!r} was changed after this run had begun to read it",
-            where=source.path if source else None,
+            where=source.address if source else None,
             hint="let its writer finish, then start anew: wkflow downsample --restart",
         )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
@@ -20,7 +20,7 @@ from statistics import pstdev
 
 from rich.filesize import decimal
 
-from wkflow.arrays.grid import file_grid
+from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.layout import ArrayLayout
 from wkflow.errors import SpaceError
 from wkflow.geometry import Box, Mag, Vec3
@@ -30,6 +30,9 @@ from wkflow.rundir import RunDir
 
 MOST_SAMPLES = 1000
 """Source files that are looked at in a run: 10 ms on a local disk."""
+
+MOST_REQUESTS = 50
+"""Files of a mag on a server that are looked at."""
 
 _LABELS_GROW, _IMAGES_GROW = 2.5, 1.5  # bytes per voxel from one mag to the next
 _DISK_BLOCK = 4096
@@ -133,18 +136,38 @@ def estimate(layer: LayerPlan, most_samples: int = MOST_SAMPLES) -> Mapping[Mag,
 
 def sample(layer: LayerPlan, source: SourceMag, most: int) -> Stored:
     """Look at the sizes of at most about ``most`` stored files of a mag, the same ones each time; missing ones count as 0."""
-    layout = layer.targets[0].layout
-    grid = file_grid(Path(source.path), layout.data_format, layout.axes)
     box = layer.box_in(source.mag)
     sizes, present, voxels = [], 0, 0
-    for cell, extra in _cells(layer, box.cells(grid.shape), most):
-        covered = cell.scale(grid.shape).intersect(box)
-        found = [_size(grid.path / name) for name in grid.names(covered, layer.channels, extra)]
-        sizes.append(sum(size or 0 for size in found))
-        present += any(size is not None for size in found)
-        voxels += covered.volume * len(layer.channels)
+    most = min(most, MOST_REQUESTS) if source.is_remote else most
+    with _files(source) as (grid, size_of):
+        for cell, extra in _cells(layer, box.cells(grid.shape), most):
+            covered = cell.scale(grid.shape).intersect(box)
+            found = [size_of(name) for name in grid.names(covered, layer.channels, extra)]
+            sizes.append(sum(size or 0 for size in found))
+            present += any(size is not None for size in found)
+            voxels += covered.volume * len(layer.channels)
     doubt = 0.0 if len(sizes) < most else 2 * pstdev(sizes) * len(sizes) ** 0.5
     return Stored((sum(sizes) + doubt) / voxels, present / len(sizes), grid.shape)
+
+
+@contextmanager
+def _files(source: SourceMag) -> Iterator[tuple[FileGrid, Callable[[str], int | None]]]:
+    """The files of an existing mag, and how to learn the size of one."""
+    if source.is_remote:
+        from wkflow.source import remote_files  # brings HTTP along
+
+        with remote_files(source) as found:
+            yield found
+    else:
+        grid = file_grid(Path(source.address), source.data_format, source.axes)
+        yield grid, lambda name: _size(grid.path / name)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:  # most of all: it is not there, so its voxels are zeros
+        return None
 
 
 def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
@@ -224,13 +247,6 @@ def _cells(layer: LayerPlan, cells: Box, most: int) -> Iterator[tuple[Box, dict[
             position.append(index)
         cell = Box.of_shape(position[-3:], (1, 1, 1)).shift(cells.start)
         yield cell, {axis.name: axis.start + index for axis, index in zip(layer.extra_axes, position, strict=False)}
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:  # most of all: it is not there, so its voxels are zeros
-        return None
 
 
 def _nothing_on(place: Path) -> Need:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from wkflow.config import Config
-from wkflow.dataset.properties import read_dataset
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.job import forget_dependents
 from wkflow.lock import hold
@@ -16,6 +15,7 @@ from wkflow.run import Run, dataset_state
 from wkflow.rundir import hidden_dir
 from wkflow.snapshot import check_unchanged
 from wkflow.space import check_space
+from wkflow.target import open_target
 from wkflow.verify import check_sizes
 
 
@@ -30,8 +30,10 @@ def take(run: Run, config: Config) -> None:
     root = Path(run.plan.dataset)
     if not config.ignore_space:
         check_space(run.plan, run.dir)
+    if run.plan.remote:
+        root.mkdir(parents=True, exist_ok=True)
     hold(root)
-    if dataset_state(read_dataset(root)) != run.state:
+    if dataset_state(open_target(config).dataset) != run.state:
         raise ConflictError(
             "another run or program has changed the dataset just now", where=root, hint="run the command again"
         )

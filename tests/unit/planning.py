@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 
 from wkflow.arrays.reader import ArrayInfo
 from wkflow.config import Config
-from wkflow.dataset.properties import parse_dataset
+from wkflow.dataset.location import locate_mag
+from wkflow.dataset.properties import Dataset, Layer, MagEntry, parse_dataset
+from wkflow.existing import ExistingMag
 from wkflow.geometry import Vec3
 from wkflow.plan import Plan
 from wkflow.planner import Planned, make_plan
@@ -66,7 +69,20 @@ def planned(
     properties = {"id": {"name": "dataset"}, "scale": [1, 1, 1], "dataLayers": layers or [layer()]}
     dataset = parse_dataset(json.dumps(properties).encode(), root)
     config = Config.of({"target": str(root), **options})
-    return make_plan(dataset, config, chunks_per_shard=chunks_per_shard, probe=lambda *_: array or info())
+    return make_plan(dataset, config, chunks_per_shard=chunks_per_shard, existing=_Pretended(dataset, array or info()))
+
+
+@dataclass(frozen=True)
+class _Pretended:
+    """Arrays that say whatever they are told to say."""
+
+    dataset: Dataset
+    array: ArrayInfo
+
+    def find(self, layer: Layer, entry: MagEntry) -> ExistingMag:
+        path = locate_mag(self.dataset, layer, entry).path
+        content = (path / METADATA[layer.data_format]).read_bytes()
+        return ExistingMag(str(path), layer.data_format, layer.axes, self.array, content)
 
 
 def plan(root: Path, *layers: Mapping[str, Any], **options: Any) -> Plan:

@@ -13,6 +13,7 @@ from datasets import DatasetSpec, LayerSpec, make_dataset
 from runs import compute, downsample, find, publish_all, start, tree
 
 from wkflow.cli.downsample import discard_unfinished
+from wkflow.config import Config
 from wkflow.dataset.properties import read_dataset
 from wkflow.errors import ConflictError, DatasetError, WkflowError
 from wkflow.geometry import Mag
@@ -41,7 +42,7 @@ def edit_mags(dataset: Path, *, keep: int) -> None:
 
 
 def restart(dataset: Path) -> bool:
-    return discard_unfinished(dataset, yes=True, dry_run=False, quiet=True)
+    return discard_unfinished(Config(target=str(dataset)), yes=True, dry_run=False, quiet=True)
 
 
 def state(path: Path) -> dict[Path, tuple[int, int]]:

@@ -11,6 +11,7 @@ from datasets import DatasetSpec, make_dataset
 from runs import find, start, tree
 
 from wkflow.cli.downsample import discard_unfinished
+from wkflow.config import Config
 from wkflow.errors import ConflictError
 from wkflow.plan import fingerprint
 
@@ -21,7 +22,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def restart(dataset: Path) -> None:
-    discard_unfinished(dataset, yes=True, dry_run=False, quiet=True)
+    discard_unfinished(Config(target=str(dataset)), yes=True, dry_run=False, quiet=True)
 
 
 @pytest.mark.parametrize("pointer", ["..", "../..", "x/../..", ".", "a/b"])

@@ -13,6 +13,7 @@ from runs import compute, downsample, find, publish_all, start, tree
 
 from wkflow.arrays.create import METADATA_NAMES
 from wkflow.cli.downsample import discard_unfinished
+from wkflow.config import Config
 from wkflow.errors import ConflictError
 from wkflow.run import Run
 from wkflow.snapshot import check_unchanged, snapshot
@@ -72,7 +73,7 @@ def test_a_source_that_changed_before_publishing_is_a_conflict(dataset: Path, ch
     with pytest.raises(ConflictError, match=r"mag 1 of layer 'color' was changed .*(\n.*)*--restart"):
         publish_all(run)
     assert tree(dataset) == before
-    assert discard_unfinished(dataset, yes=True, dry_run=False, quiet=True)
+    assert discard_unfinished(Config(target=str(dataset)), yes=True, dry_run=False, quiet=True)
 
 
 def test_an_added_shard_is_a_change(dataset: Path) -> None:

@@ -11,6 +11,7 @@ from datasets import DatasetSpec, LayerSpec, MagSpec, Storage, make_dataset
 from numpy.typing import NDArray
 
 from wkflow.dataset.properties import read_dataset
+from wkflow.existing import LocalMags
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel, downsample
 from wkflow.region import Source, read_mirrored
@@ -25,7 +26,8 @@ ALL = (*ONE_AND_TWO, MagSpec((4, 4, 4)))
 
 
 def look(dataset: Path, *, full: bool = False, threads: int = 1) -> Checks:
-    return survey(read_dataset(dataset), None, full=full, threads=threads)
+    found = read_dataset(dataset)
+    return survey(found, LocalMags(found), None, full=full, threads=threads)
 
 
 def verify(dataset: Path, *, full: bool = False, threads: int = 1) -> list[Verdict]:

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from wkflow.cli import early
+from wkflow.cli.secret import hide
 from wkflow.cli.stop import Stopped
 from wkflow.process import begin, end
 
@@ -15,8 +16,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run ``wkflow``. Everything after ``--`` is handed on to Snakemake."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    begin()
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        hide(given)
+    begin()
     early.begin_if_wanted(given)
     from wkflow.cli.app import run
 

@@ -17,7 +17,7 @@ from wkflow.progress import Watch
 
 
 class ShownMag(Protocol):
-    """What is shown of a mag: ``done`` of ``total`` voxels."""
+    """What is shown of a mag: ``done`` of ``total`` voxels (``unit`` MVx) or bytes (MB)."""
 
     @property
     def title(self) -> str: ...
@@ -27,6 +27,8 @@ class ShownMag(Protocol):
     def total(self) -> int: ...
     @property
     def is_done(self) -> bool: ...
+    @property
+    def unit(self) -> str: ...
 
 
 class Display:
@@ -50,7 +52,7 @@ class Display:
                 self._began.setdefault(key, time.monotonic())
             if mag.is_done and key not in self._reported:
                 self._reported.add(key)
-                self.say(f"{key}: {mag.total / 1e6:,.2f} MVx done")
+                self.say(f"{key}: {mag.total / 1e6:,.2f} {mag.unit} done")
 
     def summary(self, watch: Watch, seconds: float) -> None:
         mags = watch.look()
@@ -96,21 +98,21 @@ class Bars(Display):
         for mag in mags:
             key = mag.title
             if key not in self._tasks:
-                self._tasks[key] = self._bars.add_task(escape(key), total=mag.total, start=False)
+                self._tasks[key] = self._bars.add_task(escape(key), total=mag.total, start=False, unit=mag.unit)
             task = self._tasks[key]
             if mag.done and self._bars.tasks[task].start_time is None:
                 self._bars.start_task(task)
-            self._bars.update(task, completed=mag.done)
+            self._bars.update(task, completed=mag.done, total=mag.total)
 
 
 class _Rate(ProgressColumn):
-    """Target voxels per second."""
+    """Target voxels, or bytes, per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         if speed is None and task.elapsed:
             speed = task.completed / task.elapsed
-        return Text(f"{speed / 1e6:8.1f} MVx/s" if speed else "")
+        return Text(f"{speed / 1e6:8.1f} {task.fields['unit']}/s" if speed else "")
 
 
 def display_for(*, quiet: bool, plain: bool) -> Display:

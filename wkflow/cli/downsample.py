@@ -14,34 +14,19 @@ from wkflow.cli import dry_run, launch
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.config import Config, Interpolation, absolute_path, local_target
-from wkflow.dataset.properties import read_dataset
 from wkflow.geometry import Mag
 from wkflow.levels import Level
 from wkflow.lock import hold
+from wkflow.modes import AccessMode, TransferMode
+from wkflow.remote.url import is_remote
 from wkflow.run import current_run
 from wkflow.scheme import SamplingMode
 from wkflow.strategy import Strategy, execution
+from wkflow.target import open_target
 
 _CONTEXT = "WEBKNOSSOS context"
 _EXECUTOR = "Executor options"
 _MORE = "More than webknossos has"
-
-
-class TransferMode(StrEnum):
-    """How a remote dataset's mags get to the server."""
-
-    COPY = "copy"
-    MOVE_AND_SYMLINK = "move+symlink"
-    SYMLINK = "symlink"
-    HTTP = "http"
-
-
-class AccessMode(StrEnum):
-    """How a remote dataset's voxels are read."""
-
-    DIRECT_PATH = "direct_path"
-    ZARR_STREAMING = "zarr_streaming"
-    PROXY_PATH = "proxy_path"
 
 
 def _one_of(choices: type[StrEnum]) -> str:
@@ -123,6 +108,20 @@ def downsample(  # noqa: PLR0913 the options of the command
             "Default: direct_path, but proxy_path if --transfer-mode is http.",
         ),
     ] = None,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            min=1, max=256, metavar="N", rich_help_panel=_CONTEXT, help="The most requests to a server at a time."
+        ),
+    ] = 8,
+    overwrite_pending: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite-pending",
+            rich_help_panel=_CONTEXT,
+            help="Take over new mags that another client has announced to the server and not finished.",
+        ),
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -216,7 +215,11 @@ def downsample(  # noqa: PLR0913 the options of the command
     """
     config = Config.of(
         {
-            "target": str(local_target(target)),
+            "target": target if is_remote(target) else str(local_target(target)),
+            "transfer_mode": transfer_mode,
+            "access_mode": access_mode,
+            "max_connections": max_connections,
+            "overwrite_pending": overwrite_pending,
             "sampling_mode": sampling_mode,
             "layer_names": tuple(layer_name) if layer_name else None,
             "coarsest_mag": coarsest_mag,
@@ -228,7 +231,7 @@ def downsample(  # noqa: PLR0913 the options of the command
             "receipt": str(absolute_path(receipt, "--receipt")) if receipt else None,
         }
     )
-    if restart and discard_unfinished(config.target_path, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
+    if restart and discard_unfinished(config, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
         typer.echo("then the run starts anew; nothing was touched")
         return
     run = current_run(config)
@@ -236,13 +239,13 @@ def downsample(  # noqa: PLR0913 the options of the command
     if dry_run_:
         dry_run.show(run, config.threads_per_job, how.cores)
         return
-    _ = token, transfer_mode, access_mode  # for remote datasets only; the parser has checked them
+    _ = token  # it is in the environment: see wkflow.cli.secret
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
 
 
-def discard_unfinished(target: Path, *, yes: bool, dry_run: bool, quiet: bool) -> bool:
+def discard_unfinished(config: Config, *, yes: bool, dry_run: bool, quiet: bool) -> bool:
     """Delete what the dataset's unfinished run has made. Returns whether there was something to delete."""
-    dataset = read_dataset(target)
+    dataset = open_target(config).dataset
     places = leftovers.of_unfinished(dataset)
     if places:
         if not dry_run:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from wkflow.home import PACKAGE, home
+from wkflow.remote.credentials import without_secrets
 
 _CLUSTER = ("slurm", "slurm+batching", "kubernetes", "--executor", "-e", "--profile")
 _NO_RUN = ("--dry-run", "-n", "--help", "-h", "--")
@@ -76,7 +77,7 @@ def end() -> None:
 
 
 def _start(*, local: bool) -> _Waiting:
-    environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
+    environment = without_secrets(os.environ)
     if home() == PACKAGE.parent:  # a clone that need not be installed
         environment["PYTHONPATH"] = os.pathsep.join([str(home()), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(

@@ -20,8 +20,10 @@ from wkflow.errors import PipelineError, UsageError
 from wkflow.failure import explain_end
 from wkflow.files import read_json, write_json
 from wkflow.home import home
+from wkflow.modes import TransferMode
 from wkflow.progress import Watch
 from wkflow.receipt import receipt
+from wkflow.remote.credentials import without_secrets
 from wkflow.run import Run, begin
 from wkflow.rundir import RunDir
 from wkflow.start import take
@@ -56,11 +58,15 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     began = time.monotonic()
     watch = Watch(run.plan, run.dir)
     arguments = ["--snakefile", str(home() / "Snakefile"), "--configfile", run.dir.config.name, *how.arguments, *extra]
-    with _begun(run, config, extra), snakemake(run.dir, arguments, output) as process, display.live():
+    with (
+        _begun(run, config, extra),
+        snakemake(run.dir, arguments, output, with_token=run.plan.remote is not None) as process,
+        display.live(),
+    ):
         while process.poll() is None:
             time.sleep(_POLL_SECONDS)
             if not was_done:
-                display.update(watch.look())
+                display.update([*watch.look(), *watch.transfers()])
         said = run.dir.log(OUTPUT).read_text(errors="replace")
         if process.returncode != 0:
             raise failure(run.dir, said)
@@ -68,7 +74,24 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
         display.say(said)
         return
     _write_receipt(config)
+    display.update([*watch.look(), *watch.transfers()])
     display.summary(watch, time.monotonic() - began)
+    if run.plan.remote:
+        display.say(_handed_over(run, config))
+
+
+def _handed_over(run: Run, config: Config) -> str:
+    """What is now where, and what must stay."""
+    assert run.plan.remote is not None
+    mags = "; ".join(
+        f"layer {layer.name!r}: {', '.join(str(target.mag) for target in layer.targets)}" for layer in run.plan.layers
+    )
+    text = f"the dataset {run.plan.remote.base}/datasets/{run.plan.remote.dataset_id} now has {mags}"
+    if config.transfer is TransferMode.SYMLINK:
+        return (
+            f"{text}\nthese mags are links to {run.plan.dataset}: this folder is now part of the dataset and must stay"
+        )
+    return f"{text}\nthe record of the run is in {run.plan.dataset}, which is not needed any more"
 
 
 def _check_receipt(config: Config) -> None:
@@ -83,7 +106,7 @@ def _check_receipt(config: Config) -> None:
 
 def _write_receipt(config: Config) -> None:
     if config.receipt:
-        content = receipt(config.target_path)
+        content = receipt(config)
         if read_json(Path(config.receipt)) != content:
             write_json(Path(config.receipt), content)
 
@@ -102,6 +125,8 @@ def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
     """
     new = [path for path in (run.dir.path, *run.dir.path.parents) if not path.exists()]
     ours = config.model_copy(update={"receipt": None})  # the receipt is written here, when Snakemake is done
+    if run.plan.remote:
+        ours = ours.model_copy(update={"run_dir": run.plan.dataset})
     begin(replace(run, stored=True) if extra else run, ours)
     run.dir.logs.mkdir(exist_ok=True)
     shutil.rmtree(run.dir.path / "errors", ignore_errors=True)  # those of an earlier start
@@ -111,7 +136,9 @@ def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iterator[subprocess.Popen[bytes]]:
+def snakemake(
+    run_dir: RunDir, arguments: Sequence[str], output: Output, *, with_token: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Snakemake in the run directory, in a session of its own. It and its jobs are killed if we are stopped.
 
     They may be: what they have not finished is done again by the next start. If we are killed ourselves, Snakemake sees
@@ -121,7 +148,7 @@ def snakemake(run_dir: RunDir, arguments: Sequence[str], output: Output) -> Iter
     log = run_dir.log(OUTPUT)
     log.write_bytes(b"")
     with TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary:
-        environment = {key: value for key, value in os.environ.items() if key != "WK_TOKEN"}
+        environment = dict(os.environ) if with_token else without_secrets(os.environ)
         process = early.give(
             early.Order(
                 tuple(arguments),

@@ -23,8 +23,12 @@ from wkflow.cli.stop import Stopped
 from wkflow.config import absolute_path, local_target
 from wkflow.dataset.properties import read_dataset
 from wkflow.errors import PipelineError, UsageError, VerificationError
+from wkflow.existing import LocalMags
 from wkflow.files import write_json
 from wkflow.home import home
+from wkflow.modes import AccessMode
+from wkflow.opened import Opened
+from wkflow.remote.url import is_remote
 from wkflow.resources import machine_memory_mb
 from wkflow.rundir import RunDir
 from wkflow.strategy import Strategy, execution
@@ -43,7 +47,12 @@ _SHOWN = 3  # findings of a mag; the report has all
 def verify(  # noqa: PLR0913 - the options of the command
     context: typer.Context,
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", show_default=False, help="Path to a local WEBKNOSSOS dataset.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
+        ),
     ],
     layer_name: Annotated[
         list[str] | None,
@@ -57,6 +66,14 @@ def verify(  # noqa: PLR0913 - the options of the command
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="File to write with all that was found.")
     ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="WK_TOKEN", metavar="TOKEN", help="Authentication token, for datasets on a server."),
+    ] = None,
+    access_mode: Annotated[
+        AccessMode,
+        typer.Option(metavar="MODE", help="How to read remote datasets: direct_path, zarr_streaming or proxy_path."),
+    ] = AccessMode.PROXY_PATH,
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Worker threads in all. Default: the usable CPUs.")
     ] = None,
@@ -71,8 +88,11 @@ def verify(  # noqa: PLR0913 - the options of the command
         raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
     place = _report_place(report)
     cores = execution(Strategy.MULTIPROCESSING, jobs, None).cores
-    dataset = read_dataset(local_target(target))
-    checks = survey(dataset, layer_name, full=full, threads=min(cores, _MOST_THREADS))
+    _ = token  # it is in the environment: see wkflow.cli.secret
+    opened = _open(target, access_mode)
+    checks = survey(opened.dataset, opened.existing, layer_name, full=full, threads=min(cores, _MOST_THREADS))
+    if opened.on_server:
+        checks = replace(checks, dataset=str(opened.on_server.url))
     found = list(verdicts(checks, _run(checks, cores, Output(quiet=quiet, verbose=verbose))))
     if place:
         write_json(place, as_json(checks, found))
@@ -86,6 +106,15 @@ def verify(  # noqa: PLR0913 - the options of the command
             hint="restore them from a copy; or take them, and the mags made from them, out of "
             "datasource-properties.json, remove their folders, and make them anew with wkflow downsample",
         )
+
+
+def _open(target: str, access: AccessMode) -> Opened:
+    if is_remote(target):
+        from wkflow.on_server import open_on_server
+
+        return open_on_server(target, access, None, connections=_MOST_THREADS)
+    dataset = read_dataset(local_target(target))
+    return Opened(dataset, LocalMags(dataset))
 
 
 def _report_place(report: Path | None) -> Path | None:
@@ -112,7 +141,10 @@ def _run(checks: Checks, cores: int, output: Output) -> list[Result]:
         arguments = ["--snakefile", str(home() / "workflow" / "verify.smk"), "--cores", str(cores)]
         arguments += ["--resources", f"mem_mb={memory}"]
         try:
-            with snakemake(run_dir, arguments, output) as process, display.live():
+            with (
+                snakemake(run_dir, arguments, output, with_token=is_remote(checks.dataset)) as process,
+                display.live(),
+            ):
                 while process.poll() is None:
                     time.sleep(_POLL_SECONDS)
                     display.update(progress(run_dir, checks))

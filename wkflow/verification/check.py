@@ -32,6 +32,15 @@ def check_part(checks: Checks, part: Part, threads: int, report: Callable[[int],
 
     Whatever is wrong with the data is a finding, also if the source cannot be read.
     """
+    if not checks.mag_of(part)[1].is_remote:
+        return _check_here(checks, part, threads, report)
+    from wkflow.verification.fetch import brought_here  # brings HTTP along
+
+    with brought_here(checks, part, threads) as here:
+        return _check_here(here, part, threads, report)
+
+
+def _check_here(checks: Checks, part: Part, threads: int, report: Callable[[int], None]) -> Result:
     layer, check = checks.mag_of(part)
     result = Result(part.layer, part.mag)
     try:
@@ -171,7 +180,7 @@ def _compared(checks: Checks, part: Part, array: _Array, threads: int, report: C
 
 def _is_other_source(other: MagCheck, check: MagCheck) -> bool:
     finer = all(a <= b for a, b in zip(other.mag, check.mag, strict=True))
-    return finer and other.mag not in (check.mag, check.source) and other.problem is None
+    return finer and not other.is_remote and other.mag not in (check.mag, check.source) and other.problem is None
 
 
 def _explained(

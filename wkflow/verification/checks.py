@@ -15,19 +15,26 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from wkflow.geometry import Box, Mag
+from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel
 from wkflow.plan import ExtraAxis
 
 
 @dataclass(frozen=True)
 class MagCheck:
-    """A mag and the one that it should come from, None for the finest. ``problem``: why its voxels cannot be looked at."""
+    """A mag and the one that it should come from, None for the finest. ``path``: of the array, or its URL; ``problem``: why
+    its voxels cannot be looked at; ``shard``: voxels of a file along x, y, z; ``trusted``: the token may be sent there."""
 
     mag: Mag
     source: Mag | None
     path: str = ""
     problem: str | None = None
+    shard: Vec3 = (1, 1, 1)
+    trusted: bool = False
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.path
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ make a mag from the one before it. Of the finest mag, which comes from elsewhere
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.grid import file_grid
-from wkflow.arrays.reader import probe
-from wkflow.dataset.location import locate_mag
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import ArrayError, DatasetError
+from wkflow.existing import ExistingMag, ExistingMags
 from wkflow.geometry import Mag, Vec3
 from wkflow.kernels import Kernel
 from wkflow.plan import ExtraAxis
@@ -27,10 +28,12 @@ _PIECE_BYTES = 2**22  # voxels of one byte that a thread holds at once, a few ti
 _INTERPRETER_MB = 300
 
 
-def survey(dataset: Dataset, layer_names: Sequence[str] | None, *, full: bool, threads: int) -> Checks:
+def survey(
+    dataset: Dataset, existing: ExistingMags, layer_names: Sequence[str] | None, *, full: bool, threads: int
+) -> Checks:
     """Look at the layers of these names, or at all. Raises ``LayerNotFoundError`` if there is no such layer."""
     chosen = [dataset.layer(name) for name in dict.fromkeys(layer_names)] if layer_names else dataset.layers
-    layers = tuple(_layer(dataset, layer) for layer in chosen)
+    layers = tuple(_layer(existing, layer) for layer in chosen)
     voxels = sum(layer.voxels(check.mag) for layer in layers for check in layer.mags)
     least = voxels // MOST_REGIONS // REGION_VOXELS  # larger jobs instead of too many
     sizes = (REGION_VOXELS << growth for growth in count(least.bit_length()))
@@ -40,19 +43,20 @@ def survey(dataset: Dataset, layer_names: Sequence[str] | None, *, full: bool, t
     return Checks(str(dataset.root), full, threads, memory, layers, jobs)
 
 
-def _layer(dataset: Dataset, layer: Layer) -> LayerCheck:
+def _layer(existing: ExistingMags, layer: Layer) -> LayerCheck:
     mags: list[MagCheck] = []
-    dtypes: dict[Mag, str] = {}
+    found: dict[Mag, ExistingMag] = {}
     for entry in sorted(layer.mags, key=lambda entry: _order(entry.mag)):
         source = next((check for check in reversed(mags) if _is_finer(check.mag, entry.mag)), None)
-        mags.append(_mag(dataset, layer, entry, source, dtypes))
+        mags.append(_mag(existing, layer, entry, source, found))
+    served = next(iter(found.values()), None)
     return LayerCheck(
         name=layer.name,
         kernel=Kernel.MODE if layer.category == "segmentation" else Kernel.MEDIAN,
         box=layer.box,
-        data_format=layer.data_format,
-        axes=layer.axes,
-        first_channel=_first_channel(layer),
+        data_format=served.data_format if served else layer.data_format,
+        axes=served.axes if served else layer.axes,
+        first_channel=_first_channel(layer, served),
         num_channels=layer.num_channels,
         extra_axes=tuple(ExtraAxis(axis.name, axis.start, axis.stop) for axis in layer.additional_axes),
         mags=tuple(mags),
@@ -67,39 +71,56 @@ def _is_finer(one: Mag, other: Mag) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _first_channel(layer: Layer) -> int:
+def _first_channel(layer: Layer, mag: ExistingMag | None) -> int:
     """wkw has no channel index: new mags have the layer's channels and no others."""
+    if mag is not None and mag.first_channel is not None:
+        return mag.first_channel
     return 0 if layer.data_format == "wkw" else layer.channel_index
 
 
-def _mag(dataset: Dataset, layer: Layer, entry: MagEntry, source: MagCheck | None, dtypes: dict[Mag, str]) -> MagCheck:
+def _mag(
+    existing: ExistingMags,
+    layer: Layer,
+    entry: MagEntry,
+    source: MagCheck | None,
+    found: dict[Mag, ExistingMag],
+) -> MagCheck:
     finer = source.mag if source else None
     try:
-        path = locate_mag(dataset, layer, entry).path
-        dtypes[entry.mag] = _dtype(layer, path)
+        array = _array(existing, layer, entry)
+        check = MagCheck(entry.mag, finer, array.address, shard=_shard(array), trusted=array.trusted)
     except (ArrayError, DatasetError) as error:
         return MagCheck(entry.mag, finer, problem=f"{error.what} ({error.where})")
-    check = MagCheck(entry.mag, finer, str(path))
+    found[entry.mag] = array
     if source is None:
         return check
     if source.problem:
-        return MagCheck(entry.mag, finer, str(path), f"it cannot be compared: mag {finer} cannot be read")
-    if dtypes[entry.mag] != dtypes[source.mag]:
-        problem = f"it holds {dtypes[entry.mag]}, but mag {finer} {dtypes[source.mag]}"
-        return MagCheck(entry.mag, finer, str(path), problem)
+        return replace(check, problem=f"it cannot be compared: mag {finer} cannot be read")
+    before = found[source.mag].info.dtype.name
+    if array.info.dtype.name != before:
+        return replace(check, problem=f"it holds {array.info.dtype.name}, but mag {finer} {before}")
     return check
 
 
-def _dtype(layer: Layer, path: Path) -> str:
-    """The dtype of a mag's array, which must be one that the layer can have."""
+def _array(existing: ExistingMags, layer: Layer, entry: MagEntry) -> ExistingMag:
+    """A mag's array, which must have the channels of the layer."""
     if layer.data_format not in METADATA_NAMES:
-        raise ArrayError(f"arrays of the format {layer.data_format} cannot be verified", where=path)
-    info = probe(path, layer.data_format, layer.axes)
-    file_grid(path, layer.data_format, layer.axes)
-    stop = _first_channel(layer) + layer.num_channels
-    if info.num_channels < stop:
-        raise ArrayError(f"it has {info.num_channels} channel(s), the layer needs {stop}", where=path)
-    return info.dtype.name
+        raise ArrayError(f"arrays of the format {layer.data_format} cannot be verified", where=entry.path)
+    array = existing.find(layer, entry)
+    stop = _first_channel(layer, array) + layer.num_channels
+    if array.info.num_channels < stop:
+        raise ArrayError(f"it has {array.info.num_channels} channel(s), the layer needs {stop}", where=array.address)
+    return array
+
+
+def _shard(array: ExistingMag) -> Vec3:
+    """The voxels of a file. Raises ``ArrayError`` if the names of the files are not understood."""
+    with TemporaryDirectory(prefix="wkflow-") as folder:
+        Path(folder, METADATA_NAMES[array.data_format]).write_bytes(array.metadata)
+        try:
+            return file_grid(Path(folder), array.data_format, array.axes).shape
+        except ArrayError as error:
+            raise ArrayError(error.what, where=array.address) from None
 
 
 def _jobs(layers: Sequence[LayerCheck], voxels: int) -> tuple[tuple[Part, ...], ...]:
@@ -121,11 +142,7 @@ def _parts(layers: Iterable[LayerCheck], voxels: int) -> Iterator[Part]:
         for j, check in enumerate(layer.mags):
             if check.problem:
                 continue
-            cell = _cell(layer, check, voxels)
+            cell = region_cell(check.shard, voxels)
             for extra in layer.extra_indices():
                 for box in layer.box.in_mag(check.mag).split(cell):
                     yield Part(i, j, box, extra)
-
-
-def _cell(layer: LayerCheck, check: MagCheck, voxels: int) -> Vec3:
-    return region_cell(file_grid(Path(check.path), layer.data_format, layer.axes).shape, voxels)

@@ -17,11 +17,13 @@ rule downsample:
     resources:
         mem_mb=lambda job: RULES.resources(job).memory_mb,
         runtime=lambda job: RULES.resources(job).runtime_minutes,
+        connections=lambda job: RULES.connections_of(job),
     params:
         python=lambda _: RULES.python,
         scripts=lambda _: RULES.scripts,
         run_dir=lambda _: RULES.run_dir,
         verify=lambda _: RULES.verify,
+        connections=lambda _: RULES.connections,
     shell:
         "{params.python:q} {params.scripts:q}/downsample.py --run-dir {params.run_dir:q} --threads {threads}"
-        " --verify {params.verify} --job {wildcards.layer}.{wildcards.step}.{wildcards.region} > {log:q} 2>&1"
+        " --verify {params.verify} --connections {params.connections} --job {wildcards.layer}.{wildcards.step}.{wildcards.region} > {log:q} 2>&1"

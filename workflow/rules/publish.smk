@@ -2,7 +2,7 @@
 rule publish:
     input:
         RULES.plan_file,
-        lambda layer: RULES.jobs_of(layer),
+        lambda layer: RULES.needed_to_publish(layer),
     output:
         report(RULES.marker("{layer}.published"), caption="../report/published.rst"),
     log:

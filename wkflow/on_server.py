@@ -1,0 +1,97 @@
+"""A dataset on a server: looked at, and checked before anything is computed for it."""
+
+from __future__ import annotations
+
+from wkflow.config import Config, absolute_path
+from wkflow.errors import ConflictError, DatasetError, DeniedError
+from wkflow.modes import AccessMode, TransferMode
+from wkflow.opened import OnServer, Opened, addresses
+from wkflow.plan import Plan
+from wkflow.remote import storage
+from wkflow.remote.credentials import Credentials
+from wkflow.remote.dataset import as_dataset, folder_name
+from wkflow.remote.mags import RemoteMags
+from wkflow.remote.server import UPLOAD_VERSION, Server
+from wkflow.remote.url import parse_target
+
+
+def open_on_server(url: str, access: AccessMode, home: str | None, connections: int) -> Opened:
+    """Look at a dataset on a server. ``home``: None stands for a folder in the current one, called like the dataset."""
+    target = parse_target(url)
+    server = Server.connect(target.base, Credentials.from_env(), connections=connections)
+    description = server.dataset(server.resolve(target))
+    root = absolute_path(home or folder_name(description), "run_dir").resolve()
+    dataset = as_dataset(description, root)
+    return Opened(dataset, RemoteMags(server, description, dataset, access), OnServer(server, description))
+
+
+def check_server(opened: Opened, plan: Plan, config: Config) -> None:
+    """Raise an error now for what would go wrong when the first mag is handed over."""
+    assert opened.on_server is not None
+    server, description = opened.on_server.server, opened.on_server.description
+    where = f"dataset {description.id} on {server.base}"
+    if server.credentials.token is None:
+        what = (
+            "only a sharing token is given, which allows reading"
+            if server.credentials.sharing_token
+            else "there is no token"
+        )
+        raise DeniedError(
+            f"new mags need the right to edit the dataset, and {what}",
+            where=where,
+            hint=f"get a token from {server.base}/auth/token, and give it as --token or in WK_TOKEN",
+        )
+    if description.is_editable is False:
+        raise DeniedError(
+            "the user of the token may not edit the dataset",
+            where=where,
+            hint="ask for the right to edit it, or use the token of somebody who has it",
+        )
+    if description.is_virtual is False:
+        raise DatasetError(
+            "mags can be added to virtual datasets only, and this one is not",
+            where=where,
+            hint="downsample it in its folder on the server's disk: wkflow downsample /path/to/dataset",
+        )
+    storage.check_not_temporary(opened.dataset.root)
+    if config.transfer is TransferMode.HTTP:
+        _check_upload(opened, opened.on_server, plan, where)
+    else:
+        _check_storage(opened, config.transfer)
+
+
+def _check_upload(opened: Opened, on_server: OnServer, plan: Plan, where: str) -> None:
+    if on_server.server.version < UPLOAD_VERSION:
+        raise DatasetError(
+            f"the server is too old for uploads of mags: its API has version {on_server.server.version}, "
+            f"{UPLOAD_VERSION} is needed",
+            where=where,
+            hint="update the server, or use another --transfer-mode",
+        )
+    if not on_server.description.datastore.allows_upload:
+        raise DatasetError(
+            "the data store of the dataset takes no uploads",
+            where=on_server.description.datastore.url,
+            hint="use another --transfer-mode",
+        )
+    for layer in plan.layers:
+        ours = {target.mag for target in layer.targets}
+        largest = {entry.mag.max: entry.mag for entry in opened.dataset.layer(layer.name).mags if entry.mag not in ours}
+        for target in layer.targets:
+            if target.mag.max in largest:
+                raise ConflictError(
+                    f"the server refuses mag {target.mag} beside mag {largest[target.mag.max]}, which is as coarse",
+                    where=f"{where}, layer {layer.name!r}",
+                    hint="choose another --sampling-mode, or another --transfer-mode",
+                )
+
+
+def _check_storage(opened: Opened, transfer: TransferMode) -> None:
+    """As far as the paths of existing mags tell where the server keeps its data."""
+    existing = addresses(opened.dataset)
+    for path in storage.local_paths(existing):
+        place = path.with_name("new")
+        storage.check_shared(place, existing)
+        storage.check_writable(place)
+        if transfer is TransferMode.MOVE_AND_SYMLINK:
+            storage.check_same_file_system(opened.dataset.root, place)

@@ -1,0 +1,60 @@
+"""Secrets: where they come from, and that they are shown nowhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wkflow.errors import UsageError
+
+TOKEN = "WK_TOKEN"  # noqa: S105 - the name of a variable
+SHARING_TOKEN = "WKFLOW_SHARING_TOKEN"  # noqa: S105
+
+_PARAMETER = re.compile(r"((?:token|sharingToken)=)[^&#\s'\"<>]+", re.IGNORECASE)
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
+_SHORTEST_MASKED = 4  # characters; less would be found in ordinary words
+
+
+@dataclass(frozen=True, repr=False)
+class Credentials:
+    """``token``: of a user; ``sharing_token``: comes with the URL of one dataset and allows to read it."""
+
+    token: str | None = None
+    sharing_token: str | None = None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Credentials:
+        """What the environment has; blank counts as absent. Raises ``UsageError`` if it cannot be sent."""
+        return cls(_read(environ, TOKEN), _read(environ, SHARING_TOKEN))
+
+    @property
+    def for_reading(self) -> str | None:
+        return self.token or self.sharing_token
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """For programs that do not need them."""
+    return {key: value for key, value in environ.items() if key not in (TOKEN, SHARING_TOKEN)}
+
+
+def _read(environ: Mapping[str, str], variable: str) -> str | None:
+    value = environ.get(variable, "").strip()
+    if value and not _SENDABLE.fullmatch(value):
+        raise UsageError(
+            "the token has characters that no token has", where=variable, hint="copy it anew from <server>/auth/token"
+        )
+    return value or None
+
+
+def mask(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """``text`` without secrets, for messages."""
+    for variable in (TOKEN, SHARING_TOKEN):
+        value = environ.get(variable, "").strip()
+        if len(value) >= _SHORTEST_MASKED:
+            text = text.replace(value, "***")
+    return _PARAMETER.sub(r"\1***", text)
