@@ -34,10 +34,10 @@ def check_part(checks: Checks, part: Part, threads: int, report: Callable[[int],
     """
     if not checks.mag_of(part)[1].is_remote:
         return _check_here(checks, part, threads, report)
-    from wkflow.verification.fetch import brought_here  # brings HTTP along
+    from wkflow.verification.fetch import brought_here, named  # brings HTTP along
 
     with brought_here(checks, part, threads) as here:
-        return _check_here(here, part, threads, report)
+        return named(_check_here(here, part, threads, report), here, checks)
 
 
 def _check_here(checks: Checks, part: Part, threads: int, report: Callable[[int], None]) -> Result:

@@ -18,6 +18,7 @@ from wkflow.remote.reader import metadata, most_file_bytes
 from wkflow.remote.stores import open_store
 from wkflow.source import http_for
 from wkflow.verification.checks import Checks, LayerCheck, MagCheck, Part
+from wkflow.verification.result import Result
 
 
 @contextmanager
@@ -37,6 +38,27 @@ def brought_here(checks: Checks, part: Part, connections: int) -> Iterator[Check
         )
         layers = tuple(replace(layer, mags=mags) if other is layer else other for other in checks.layers)
         yield replace(checks, layers=layers)
+
+
+def named(result: Result, here: Checks, there: Checks) -> Result:
+    """The same result, in which files are called as on the server."""
+    pairs = [
+        (one.path, other.path)
+        for layers in zip(here.layers, there.layers, strict=True)
+        for one, other in zip(layers[0].mags, layers[1].mags, strict=True)
+        if one.path != other.path
+    ]
+
+    def renamed(text: str) -> str:
+        for folder, address in pairs:
+            text = text.replace(folder, address)
+        return text
+
+    findings = tuple(
+        replace(finding, what=renamed(finding.what), file=finding.file and renamed(finding.file))
+        for finding in result.findings
+    )
+    return replace(result, findings=findings)
 
 
 def _fetched(layer: LayerCheck, mag: MagCheck, box: Box, extra: Extra, folder: Path, connections: int) -> MagCheck:
