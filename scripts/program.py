@@ -27,6 +27,7 @@ from wkflow.errors import WkflowError  # noqa: E402
 from wkflow.failure import explain  # noqa: E402
 from wkflow.files import read_json, write_json  # noqa: E402
 from wkflow.lock import OWNER_VARIABLE, end_with_owner  # noqa: E402
+from wkflow.remote.credentials import mask  # noqa: E402
 from wkflow.rundir import RunDir  # noqa: E402
 
 
@@ -53,12 +54,12 @@ def _say(error: BaseException, error_note: Path | None = None) -> None:
     failure = explain(error, RunDir(error_note.parent.parent), error_note.stem) if error_note else explain(error)
     with suppress(OSError):  # the disk that has failed may be that of the log and the note
         if not failure.expected:
-            traceback.print_exception(error)
-        print(f"error: {failure.text}", file=sys.stderr, flush=True)
+            print(mask("".join(traceback.format_exception(error))), file=sys.stderr)
+        print(f"error: {mask(failure.text)}", file=sys.stderr, flush=True)
     if error_note is not None:
         with suppress(OSError):
             permanent = isinstance(error, WkflowError) and error.permanent
-            write_json(error_note, {"error": failure.text, "owner": _owner(), "permanent": permanent})
+            write_json(error_note, {"error": mask(failure.text), "owner": _owner(), "permanent": permanent})
 
 
 def _stop_if_useless(error_note: Path) -> None:

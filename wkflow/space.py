@@ -36,6 +36,7 @@ MOST_REQUESTS = 50
 
 _LABELS_GROW, _IMAGES_GROW = 2.5, 1.5  # bytes per voxel from one mag to the next
 _DISK_BLOCK = 4096
+_MOST_MIRRORED = 4 * 2**30  # wkflow.remote.mirror.MOST_BYTES, which brings HTTP along
 _LZ4_BEST = 250  # to one: a block of zeros
 _RECORD_OF_JOB, _RECORD_OF_FILE = 20_000, 200  # bytes of small files
 
@@ -182,7 +183,19 @@ def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
             size += part * whole.bytes
             files += part * whole.files
         yield Path(layer.directory), ceil(size), ceil(files)
+        yield Path(layer.directory), _mirrored(layer, jobs), 0
         yield run_dir.path, len(jobs) * _RECORD_OF_JOB + ceil(files) * _RECORD_OF_FILE, 5 * len(jobs)
+
+
+def _mirrored(layer: LayerPlan, jobs: Collection[Job]) -> int:
+    """What comes here of a server's files, uncompressed at most, while the largest job reads them."""
+    itemsize = layer.targets[0].layout.itemsize
+    read = [
+        job.read_box.volume * job.extras * layer.targets[0].layout.num_channels * itemsize
+        for job in jobs
+        if (source := layer.source(job.step.source)) and source.is_remote
+    ]
+    return min(_MOST_MIRRORED, max(read, default=0))
 
 
 def _begun(plan: Plan, layer: LayerPlan) -> Collection[str]:

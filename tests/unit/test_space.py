@@ -17,7 +17,7 @@ from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from planning import info, layer, plan
 from runs import compute, downsample, find, publish_all, start
 
-from wkflow import source
+from wkflow import space
 from wkflow.errors import SpaceError
 from wkflow.geometry import Mag
 from wkflow.job import do_job

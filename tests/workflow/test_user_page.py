@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from datasets import DatasetSpec, LayerSpec, make_dataset
+from standin import EDITOR, Server
 
 from workflow.commands import mags, results, tree, wkflow
 
@@ -68,8 +71,6 @@ def test_transfer_mode_access_mode_and_token_are_ignored_for_local_datasets(data
         'webknossos downsample --jobs 4 --distribution-strategy slurm --job-resources \'{"mem": "10M"}\' /path/to/dataset',
         "webknossos downsample --distribution-strategy slurm /path/to/dataset",
         "webknossos downsample --distribution-strategy kubernetes --job-resources memory=32G /path/to/dataset",
-        f"webknossos downsample --token YOUR_TOKEN --transfer-mode copy {URL}",
-        f"webknossos downsample --token YOUR_TOKEN --transfer-mode copy --layer-name gray {URL}",
     ],
 )
 def test_what_is_not_supported_yet_is_said_and_touches_nothing(dataset: Path, line: str) -> None:
@@ -78,8 +79,37 @@ def test_what_is_not_supported_yet_is_said_and_touches_nothing(dataset: Path, li
     assert code == 2
     assert "not supported yet" in output
     assert "Traceback" not in output
-    assert "YOUR_TOKEN" not in output
     assert tree(dataset) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "layers"),
+    [
+        (f"webknossos downsample --token YOUR_TOKEN --transfer-mode copy {URL}", {"gray", "cells"}),
+        (f"webknossos downsample --token YOUR_TOKEN --transfer-mode copy --layer-name gray {URL}", {"gray"}),
+    ],
+)
+def test_a_dataset_on_a_server(tmp_path: Path, line: str, layers: set[str]) -> None:
+    small = LayerSpec(size=(90, 70, 50))
+    folder = make_dataset(
+        DatasetSpec((replace(small, name="gray"), replace(small, name="cells"))), tmp_path / "dataset"
+    )
+    with Server(tmp_path / "storage") as server:
+        dataset_id = server.add(folder, "my_dataset", organization="Organization_X")
+        (tmp_path / "work").mkdir()
+        here = line.replace("https://webknossos.org", server.url).replace("YOUR_TOKEN", EDITOR)
+        done = wkflow(*shlex.split(here)[1:], cwd=tmp_path / "work")
+        assert done.returncode == 0, done.stderr
+        made = {layer["name"] for layer in server.dataset(dataset_id).source["dataLayers"] if len(layer["mags"]) == 3}
+        assert made == layers
+        assert EDITOR not in done.stdout + done.stderr
+
+
+def test_the_transfer_mode_is_required_for_a_dataset_on_a_server(tmp_path: Path) -> None:
+    done = wkflow("downsample", URL, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--transfer-mode is required for remote datasets." in done.stderr
+    assert all(mode in done.stderr for mode in ("copy (needs", "move+symlink (needs", "symlink (needs", "http (needs"))
 
 
 def test_a_url_is_told_from_a_path_by_its_beginning(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from wkflow.cli.downsample import downsample
 from wkflow.cli.verify import verify
 from wkflow.errors import WkflowError
 from wkflow.failure import explain
+from wkflow.remote.credentials import mask
 
 app = typer.Typer(
     name="wkflow",
@@ -67,7 +68,7 @@ def print_error(message: str) -> None:
     """One message on stderr, never cut or coloured by what it contains."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("Error: ", style="bold red", end="")
-    console.print(message, markup=False)
+    console.print(mask(message), markup=False)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

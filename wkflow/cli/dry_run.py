@@ -39,6 +39,9 @@ def show(run: Run, most_threads: int, cores: int) -> None:
     console.print(table)
     for need in needs(run.plan, run.dir):
         console.print(f"needs {need}" + (", too little" if need.lack else ""), markup=False)
+    if run.plan.remote:
+        remote = run.plan.remote
+        console.print(f"then new mags go to {remote.base}/datasets/{remote.dataset_id}, one by one", markup=False)
     jobs = sum(1 for _ in run.plan.jobs())
     done = sum(run.dir.marker(job.id).is_file() for job in run.plan.jobs())
     console.print(f"{jobs} job(s), {done} of them done, on {cores} core(s); nothing was touched")
