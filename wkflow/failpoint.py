@@ -40,6 +40,10 @@ STEPS = (
 """All steps in about the order in which a run comes to them; those of ``file`` are met again and again."""
 
 TRANSFER_STEPS = (
+    "transfer.begun",
+    "transfer.noted",
+    "transfer.announced",
+    "transfer.kept",
     "copy.file",
     "copy.synced",
     "copy.renamed",
@@ -49,6 +53,9 @@ TRANSFER_STEPS = (
     "s3.sent",
     "s3.stored",
     "s3.complete",
+    "transfer.sent",
+    "transfer.finished",
+    "transfer.marked",
 )
 """Steps of bringing a new mag to a server; a run on a local dataset meets none of them."""
 
