@@ -38,7 +38,7 @@ def take(run: Run, config: Config) -> None:
             "another run or program has changed the dataset just now", where=root, hint="run the command again"
         )
     if run.stored:
-        for layer in run.plan.layers:
+        for layer in run.plan.layers if not run.plan.remote else ():  # mags that a server has may be links to there
             check_no_links(run.plan.staging(layer))
         for layer in run.plan.layers:
             if not run.dir.published(layer.id).is_file():
@@ -71,6 +71,8 @@ def _look_at(run: Run, job: Job) -> None:
         marker = read_marker(path, run.plan)
         check_unchanged(job, marker.source)
         for mag, files in marker.files.items():
+            if run.dir.transfer(job.layer.id, mag).is_file() and not run.plan.staged(job.layer, mag).exists():
+                continue  # it was being moved away: its transfer will find it
             directory = run.plan.present(job.layer, mag)
             check_sizes((directory / file.path, file.size) for file in files)
     except VerificationError:

@@ -165,9 +165,12 @@ class _Progress:
 
 def _end_move(this: _Transfer, opened: Opened, announced: Announced | None) -> None:
     """A mag that was moved away, but not linked yet, is to be found again before it is looked at."""
-    staged = this.plan.staged(this.layer, this.mag)
-    if this.how.mode is TransferMode.MOVE_AND_SYMLINK and announced and announced.place and not staged.exists():
-        move_and_link(staged, _local_place(this, announced.place, opened))
+    if announced is None or this.plan.staged(this.layer, this.mag).exists():
+        return
+    if announced.mode is TransferMode.SYMLINK:
+        _kept(this)
+    elif announced.mode is TransferMode.MOVE_AND_SYMLINK and announced.place:
+        move_and_link(this.plan.staged(this.layer, this.mag), _local_place(this, announced.place, opened))
 
 
 def _checked_files(this: _Transfer) -> list[StoredFile]:
@@ -327,9 +330,8 @@ def _local_place(this: _Transfer, place: str, opened: Opened) -> Path:
 
 def _kept(this: _Transfer) -> Path:
     """Where the mag stays when it is only linked: a place that is easily found, out of the run's own folders."""
-    staged, final = this.plan.staged(this.layer, this.mag), this.plan.final(this.layer, this.mag)
-    if staged.is_dir():
-        staged.rename(final)
+    final = this.plan.final(this.layer, this.mag)
+    move_and_link(this.plan.staged(this.layer, this.mag), final)
     step("transfer.kept")
     return final
 
