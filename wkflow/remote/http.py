@@ -28,6 +28,9 @@ HEADER = "X-Auth-Token"
 TIMEOUT = "WK_TIMEOUT"
 """Environment variable: seconds to wait for an answer."""
 
+TRIES = "WKFLOW_HTTP_TRIES"
+"""Environment variable: how often a request is made at most."""
+
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _PASSES = (429, 502, 503, 504)
@@ -44,9 +47,14 @@ _T = TypeVar("_T")
 class Patience:
     """How often a request is made at most, and the pauses between, in seconds. A server may ask for a longer one."""
 
-    tries: int = 8
-    first_pause: float = 0.5
+    tries: int = 10
+    first_pause: float = 0.3
     longest_pause: float = 60.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Patience:
+        text = environ.get(TRIES, "")
+        return cls(tries=int(text)) if text.isdigit() and int(text) > 0 else cls()
 
     def pause(self, tried: int, asked: float | None) -> float:
         """After so many tries: twice as long each time, and not for all clients at once."""
@@ -86,7 +94,7 @@ class Http:
     ) -> None:
         self._trusted = [_normal(prefix) for prefix in trusted]
         self._credentials = credentials
-        self._patience = patience or Patience()
+        self._patience = patience or Patience.from_env()
         self._slots = Semaphore(connections)
         self._local = local()
         self._read_seconds = _read_seconds()
