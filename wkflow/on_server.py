@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from wkflow.config import Config, absolute_path
-from wkflow.errors import ConflictError, DatasetError, DeniedError
+from wkflow.errors import DatasetError, DeniedError
 from wkflow.modes import AccessMode, TransferMode
 from wkflow.opened import OnServer, Opened, addresses
-from wkflow.plan import Plan
 from wkflow.remote import storage
 from wkflow.remote.credentials import Credentials
 from wkflow.remote.dataset import as_dataset, folder_name
@@ -25,7 +24,7 @@ def open_on_server(url: str, access: AccessMode, home: str | None, connections: 
     return Opened(dataset, RemoteMags(server, description, dataset, access), OnServer(server, description))
 
 
-def check_server(opened: Opened, plan: Plan, config: Config) -> None:
+def check_server(opened: Opened, config: Config) -> None:
     """Raise an error now for what would go wrong when the first mag is handed over."""
     assert opened.on_server is not None
     server, description = opened.on_server.server, opened.on_server.description
@@ -55,12 +54,12 @@ def check_server(opened: Opened, plan: Plan, config: Config) -> None:
         )
     storage.check_not_temporary(opened.dataset.root)
     if config.transfer is TransferMode.HTTP:
-        _check_upload(opened, opened.on_server, plan, where)
+        _check_upload(opened.on_server, where)
     else:
         _check_storage(opened, config.transfer)
 
 
-def _check_upload(opened: Opened, on_server: OnServer, plan: Plan, where: str) -> None:
+def _check_upload(on_server: OnServer, where: str) -> None:
     if on_server.server.version < UPLOAD_VERSION:
         raise DatasetError(
             f"the server is too old for uploads of mags: its API has version {on_server.server.version}, "
@@ -74,16 +73,6 @@ def _check_upload(opened: Opened, on_server: OnServer, plan: Plan, where: str) -
             where=on_server.description.datastore.url,
             hint="use another --transfer-mode",
         )
-    for layer in plan.layers:
-        ours = {target.mag for target in layer.targets}
-        largest = {entry.mag.max: entry.mag for entry in opened.dataset.layer(layer.name).mags if entry.mag not in ours}
-        for target in layer.targets:
-            if target.mag.max in largest:
-                raise ConflictError(
-                    f"the server refuses mag {target.mag} beside mag {largest[target.mag.max]}, which is as coarse",
-                    where=f"{where}, layer {layer.name!r}",
-                    hint="choose another --sampling-mode, or another --transfer-mode",
-                )
 
 
 def _check_storage(opened: Opened, transfer: TransferMode) -> None:

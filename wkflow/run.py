@@ -61,7 +61,7 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
         if opened.on_server and run.plan.layers:
             from wkflow.on_server import check_server
 
-            check_server(opened, run.plan, config)
+            check_server(opened, config)
     return replace(run, state=state)
 
 
