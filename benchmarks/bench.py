@@ -19,7 +19,10 @@ from pathlib import Path
 from setting import ORACLE, ROOT, Setting, machine
 from table import markdown
 
-PARTS = ("pyramid", "tiny", "big", "memory", "chunks", "sparse", "scaling", "kernels", "planning", "verification")
+PARTS = (
+    *("pyramid", "tiny", "big", "memory", "chunks", "sparse", "scaling", "kernels", "planning", "verification"),
+    "remote",
+)
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 HEAD = "# Results\n\nWhat each part measures and what follows from it: [docs/performance.md](../docs/performance.md).\n"
 

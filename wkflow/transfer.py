@@ -246,10 +246,9 @@ def _send(
 
 
 def _drop(this: _Transfer, announced: Announced) -> None:
-    """Forget what was announced, and remove what was copied already."""
+    """Remove what was copied already of a mag that is announced in another way now."""
     if announced.mode is TransferMode.COPY and announced.place.startswith("/"):
         remove_copy(Path(announced.place))
-    this.record.unlink(missing_ok=True)
 
 
 def _upload(this: _Transfer, at: OnServer, announced: Announced, report: Report, *, is_known: bool) -> Announced:
@@ -297,7 +296,7 @@ def _bring(this: _Transfer, announced: Announced, opened: Opened, report: Report
     existing = addresses(opened.dataset)
     if announced.place.lower().startswith("s3://"):
         if this.how.mode is not TransferMode.COPY:
-            this.record.unlink(missing_ok=True)
+            _announce_anew(this)
             raise UsageError(
                 f"the server keeps its data in S3, where {this.how.mode} is not possible",
                 where=announced.place,
@@ -323,9 +322,15 @@ def _local_place(this: _Transfer, place: str, opened: Opened) -> Path:
         storage.check_shared(target, existing)
         storage.check_writable(target)
     except WkflowError:
-        this.record.unlink(missing_ok=True)
+        _announce_anew(this)
         raise
     return target
+
+
+def _announce_anew(this: _Transfer) -> None:
+    """Next time, ask for another place or upload. What is pending at the server is still known to be ours."""
+    if announced := Announced.read(this.record):
+        replace(announced, upload_id="", place="", sent=False).write(this.record)
 
 
 def _kept(this: _Transfer) -> Path:
@@ -348,7 +353,7 @@ def _finish(this: _Transfer, at: OnServer, announced: Announced) -> None:
                 raise
             return  # the answer was lost, not the mag
         if _UNKNOWN_UPLOAD in error.body:  # the server has forgotten it: the next start sends it anew
-            this.record.unlink(missing_ok=True)
+            _announce_anew(this)
         raise
 
 

@@ -215,7 +215,18 @@ def test_served_paths_that_lead_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "place", ["relative/2", "/etc/2/../../x", "/2", "{home}/color/2", "{mag}", "{storage}/new/other", "{storage}\0/2"]
+    "place",
+    [
+        "relative/2",
+        "/etc/2/../../x",
+        "/2",
+        "{home}/color/2",
+        "{mag}",
+        "{storage}/new/other",
+        "{storage}\0/2",
+        "/tmp/2",
+        "/tmp/x/2",
+    ],
 )
 def test_places_that_a_server_may_not_name(tmp_path: Path, place: str) -> None:
     with served(tmp_path) as remote:

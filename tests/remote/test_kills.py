@@ -52,8 +52,18 @@ def test_pieces_that_arrived_before_a_kill_are_not_sent_again(tmp_path: Path) ->
         _check_result(remote, tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("request_", ["POST reserveUpload", "POST upload/mag$", "GET mags/1/c/", "POST finishUpload"])
+@pytest.mark.parametrize(
+    ("request_", "number"),
+    [
+        ("POST reserveUpload", signal.SIGKILL),
+        ("POST upload/mag$", signal.SIGTERM),
+        ("POST upload/mag$", signal.SIGKILL),
+        ("GET mags/1/c/", signal.SIGKILL),
+        ("GET mags/1/c/", signal.SIGINT),
+        ("POST finishUpload", signal.SIGKILL),
+        ("POST finishUpload", signal.SIGINT),
+    ],
+)
 def test_a_command_that_was_ended_is_continued(tmp_path: Path, request_: str, number: signal.Signals) -> None:
     """The signal comes at the moment when the server gets a request."""
     with served(tmp_path) as remote:

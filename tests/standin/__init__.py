@@ -11,7 +11,7 @@
 What it does is what is known of the real one; that the released client of webknossos works with it is a test.
 """
 
-from .faults import Faults, Rule, body, drop, lose_answer, status, truncate
+from .faults import Answer, Faults, Rule, body, drop, lose_answer, redirect, slow, status, truncate, wrong_length
 from .server import Server
 from .state import EDITOR, READER, STRANGER
 
@@ -19,12 +19,16 @@ __all__ = [
     "EDITOR",
     "READER",
     "STRANGER",
+    "Answer",
     "Faults",
     "Rule",
     "Server",
     "body",
     "drop",
     "lose_answer",
+    "redirect",
+    "slow",
     "status",
     "truncate",
+    "wrong_length",
 ]

@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Act = Callable[["Answer"], "Answer | None"]
 
 
 @dataclass
 class Answer:
-    """``content`` with ``length`` announced; ``is_cut``: the connection ends without a word after ``content``."""
+    """``content`` with ``length`` announced; ``is_cut``: the connection ends without a word after ``content``.
+    ``pause``: seconds before each eighth of it."""
 
     status: int = 200
     content: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     length: int | None = None
     is_cut: bool = False
+    pause: float = 0
+
+    @property
+    def announced(self) -> int:
+        return len(self.content) if self.length is None else self.length
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Rule:
     seen: int = 0
 
     def hits(self, method: str, path: str) -> bool:
-        if method != self.method or not re.search(self.pattern, path):
+        if self.method not in ("", method) or not re.search(self.pattern, path):
             return False
         self.seen += 1
         return self.first <= self.seen < self.first + self.times
@@ -73,6 +79,10 @@ def body(content: bytes) -> Act:
     return lambda _: Answer(200, content)
 
 
+def redirect(url: str) -> Act:
+    return lambda _: Answer(302, b"", {"Location": url})
+
+
 def drop(_: Answer) -> Answer:
     """The connection ends before anything is done."""
     return Answer(0, is_cut=True)
@@ -85,9 +95,26 @@ def lose_answer(_: Answer) -> Answer:
 
 def truncate(size: int) -> Act:
     """The answer stops after some bytes."""
+    return _changed(
+        lambda answer: replace(answer, content=answer.content[:size], length=len(answer.content), is_cut=True)
+    )
+
+
+def slow(pause: float) -> Act:
+    """The answer comes in eighths, each after a pause of some seconds."""
+    return _changed(lambda answer: replace(answer, pause=pause))
+
+
+def wrong_length(more: int) -> Act:
+    """Another length is announced than comes. If it is too large, the connection ends where the content does."""
+    return _changed(lambda answer: replace(answer, length=len(answer.content) + more, is_cut=True))
+
+
+def _changed(change: Callable[[Answer], Answer]) -> Act:
+    """Something that is done to the answer, after the request was handled."""
 
     def act(answer: Answer) -> Answer:
-        return Answer(answer.status, answer.content[:size], answer.headers, len(answer.content), is_cut=True)
+        return change(answer)
 
     act.after = True  # type: ignore[attr-defined]
     return act

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Logged:
-    """``token`` is the one that came along; ``sent`` and ``received`` are bytes of bodies, as the server sees it."""
+    """``token`` is the one that came along; ``sent`` and ``received`` are bytes of bodies, as the server sees it.
+    ``begun`` and ``ended``: seconds of a clock; ``headers``: their names, in lower case."""
 
     method: str
     path: str
@@ -60,6 +62,9 @@ class Logged:
     status: int
     received: int
     sent: int
+    begun: float
+    ended: float
+    headers: frozenset[str]
 
 
 class Log:
@@ -71,12 +76,13 @@ class Log:
         self._now = 0
         self._lock = threading.Lock()
 
-    def begin(self) -> None:
+    def begin(self) -> float:
         with self._lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
+        return time.monotonic()
 
-    def end(self, request: Request, answer: Answer) -> None:
+    def end(self, request: Request, answer: Answer, begun: float) -> None:
         with self._lock:
             self._now -= 1
             sent = 0 if request.method == "HEAD" else len(answer.content)
@@ -89,6 +95,9 @@ class Log:
                     answer.status,
                     len(request.content),
                     sent,
+                    begun,
+                    time.monotonic(),
+                    frozenset(request.headers),
                 )
             )
 
@@ -97,6 +106,11 @@ class Log:
 
     def matching(self, method: str = "", pattern: str = "") -> list[Logged]:
         return [one for one in self.all if method in ("", one.method) and re.search(pattern, one.path)]
+
+    def bytes(self, method: str = "", pattern: str = "") -> tuple[int, int]:
+        """Received and sent."""
+        found = self.matching(method, pattern)
+        return sum(one.received for one in found), sum(one.sent for one in found)
 
     def lines(self) -> Counter[str]:
         return Counter(f"{one.method} {one.path}" for one in self.all)

@@ -1,16 +1,17 @@
-"""The sockets: one for the server itself, one for its data store."""
+"""The sockets: for the server itself, its data store, and a data store that has nothing to do with its datasets."""
 
 from __future__ import annotations
 
 import shutil
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .datastore import DataStore
-from .faults import Answer, Faults
-from .request import Log, Request, failure
+from .faults import Answer, Faults, Rule
+from .listening import Listener
+from .request import Log
 from .state import State, StoredDataset, read_source
 from .webknossos import WebKnossos
 
@@ -20,8 +21,9 @@ _FIRST_ID = 0x6114D9410100009F0096C640
 class Server:
     """``url`` and ``datastore_url`` are where it listens. Options may be changed at any time.
 
-    ``storage_name``: what the server calls its storage, if that is another path than here; ``hidden_mags``: (layer, mag) that
-    the data store does not know yet.
+    ``storage_name``: what the server calls its storage, if that is another path than here: for new mags, and with ``rename``
+    for those that there are; may be ``s3://host:port/bucket/prefix``. ``hidden_mags``: (layer, mag) that the data store does not
+    know yet. ``versions``: oldest and newest of the API. ``other_datastores`` come before the own one.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class Server:
         self.requests = Log()
         self.lock = threading.RLock()
         self.webknossos = WebKnossos(self)
-        self._datastore = DataStore(self)
-        self._sockets = [_listen(self, "api", self.webknossos.answer), _listen(self, "data", self._datastore.answer)]
+        self._sockets = [
+            Listener(self, f"{prefix}/api/", self.webknossos.answer),
+            Listener(self, "/data/", DataStore(self).answer),
+            Listener(self, "/data/", DataStore(self, is_own=False).answer),
+        ]
 
     @property
     def url(self) -> str:
@@ -57,6 +62,15 @@ class Server:
     @property
     def datastore_url(self) -> str:
         return f"http://127.0.0.1:{self._sockets[1].server_address[1]}"
+
+    @property
+    def foreign_datastore(self) -> dict[str, Any]:
+        """One that the datasets do not belong to, for ``other_datastores``."""
+        return {
+            "name": "foreign",
+            "url": f"http://127.0.0.1:{self._sockets[2].server_address[1]}",
+            "allowsUpload": True,
+        }
 
     def __enter__(self) -> Server:
         for socket in self._sockets:
@@ -69,7 +83,7 @@ class Server:
             socket.server_close()
 
     def add(self, folder: Path, name: str = "l4_sample", *, organization: str = "lab", **facts: Any) -> str:
-        """Copy a dataset into the storage. Returns its id. ``facts``: public, virtual, sharing_token."""
+        """Copy a dataset into the storage. Returns its id. ``facts``: public, virtual, sharing_token, status."""
         dataset_id = f"{_FIRST_ID + len(self.state.datasets):024x}"
         home = self.state.storage / organization / f"{name}-{dataset_id}"
         shutil.copytree(folder, home, symlinks=True)
@@ -77,70 +91,23 @@ class Server:
         self.state.datasets[dataset_id] = dataset
         return dataset_id
 
+    def rename(self, dataset_id: str) -> None:
+        """From now on the mags of a dataset have addresses in ``storage_name``, which only the server can resolve."""
+        self.state.mounts[self.storage_name] = self.state.storage
+        for entry in self.dataset(dataset_id).mags():
+            entry["path"] = entry["path"].replace(str(self.state.storage), self.storage_name)
+
+    def on(self, method: str, pattern: str, call: Callable[[], object], *, first: int = 1, times: int = 1) -> Rule:
+        """Call something as soon as a request has come in, and before it is handled."""
+
+        def act(_: Answer) -> None:
+            call()
+
+        return self.faults.add(method, pattern, act, first=first, times=times)
+
     def dataset(self, dataset_id: str) -> StoredDataset:
         return self.state.datasets[dataset_id]
 
     def target(self, dataset_id: str) -> str:
         """The URL that users give."""
         return f"{self.url}/datasets/{self.dataset(dataset_id).name}-{dataset_id}"
-
-
-def _listen(server: Server, service: str, serve: Any) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def _handle(self) -> None:
-            server.requests.begin()
-            length = int(self.headers.get("Content-Length") or 0)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request.of(self.command, self.path, headers, self.rfile.read(length))
-            answer = Answer(500)
-            try:
-                answer = self._answer(request)
-            finally:
-                server.requests.end(request, answer)
-            self._send(answer)
-
-        do_GET = do_HEAD = do_POST = do_PATCH = _handle  # noqa: N815
-
-        def _answer(self, request: Request) -> Answer:
-            rules = server.faults.hit(request.method, request.path)
-            for rule in rules:
-                if rule.before and (instead := rule.act(Answer())):
-                    return instead
-            begin = f"{server.prefix if service == 'api' else ''}/{service}/"
-            if not request.path.startswith(begin):
-                answer = failure(404, "Couldn't find the requested resource.")
-            elif service == "api" or "/upload/mag/" in request.path:
-                with server.lock:
-                    answer = serve(request, request.path.removeprefix(begin))
-            else:
-                answer = serve(request, request.path.removeprefix(begin))
-            for rule in rules:
-                if not rule.before:
-                    answer = rule.act(answer) or answer
-            return answer
-
-        def _send(self, answer: Answer) -> None:
-            if answer.status:
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                if answer.status != 204:
-                    self.send_header(
-                        "Content-Length", str(answer.length if answer.length is not None else len(answer.content))
-                    )
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(answer.content)
-            if answer.is_cut:
-                self.wfile.flush()
-                self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    socket = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    socket.daemon_threads = True
-    return socket

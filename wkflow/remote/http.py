@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from wkflow.errors import DeniedError, RemoteError
+from wkflow.errors import RemoteError
 from wkflow.remote.credentials import Credentials, mask
+from wkflow.remote.refusals import HEADER, beginning, check_ok, reason, refused
 
-HEADER = "X-Auth-Token"
 TIMEOUT = "WK_TIMEOUT"
 """Environment variable: seconds to wait for an answer."""
 
@@ -34,10 +34,7 @@ TRIES = "WKFLOW_HTTP_TRIES"
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _PASSES = (429, 502, 503, 504)
-_DENIED = (401, 403)
 _LARGEST_ANSWER = 64 * 2**20
-_LONGEST_TEXT = 500  # of an answer in an error
-_LONGEST_BODY = 2**14
 _PIECE = 2**18
 
 _T = TypeVar("_T")
@@ -126,21 +123,23 @@ class Http:
 
         def once() -> Any:
             with self._answer(method, url, params, body, read_seconds, with_token=with_token) as response:
-                _check_ok(response, method, url)
+                check_ok(response, method, url)
                 return _parsed(_content(response, url), url)
 
         return self._patiently(once)
 
     def download(self, url: str, destination: Path, most: int | None = None) -> int | None:
-        """Write the file at ``url`` to ``destination``. Returns its length, None if there is none (404, and nothing else)."""
+        """Write the file at ``url`` to ``destination``. Returns its length, None if there is none (404, and nothing else).
+
+        One that was cut off is continued if the server can do that.
+        """
+        download = _Download(url, destination, most)
 
         def once() -> int | None:
-            with self._answer("GET", url) as response:
+            with self._answer("GET", url, headers=download.headers) as response:
                 if response.status_code == requests.codes.not_found:
                     return None
-                _check_ok(response, "GET", url)
-                with destination.open("wb") as file:
-                    return _copy(response, file, url, most)
+                return download.take(response)
 
         return self._patiently(once)
 
@@ -151,7 +150,7 @@ class Http:
             with self._answer("HEAD", url) as response:
                 if response.status_code == requests.codes.not_found:
                     return None
-                _check_ok(response, "HEAD", url)
+                check_ok(response, "HEAD", url)
                 return _length(response)
 
         return self._patiently(once)
@@ -163,7 +162,7 @@ class Http:
             with self._answer("GET", url, params) as response:
                 if response.status_code in (requests.codes.no_content, requests.codes.not_found):
                     return False
-                _check_ok(response, "GET", url)
+                check_ok(response, "GET", url)
                 return True
 
         return self._patiently(once)
@@ -176,7 +175,7 @@ class Http:
                 open_body() as body,
                 self._answer("POST", url, body=body, headers={"Content-Type": content_type}) as response,
             ):
-                _check_ok(response, "POST", url)
+                check_ok(response, "POST", url)
 
         self._patiently(once)
 
@@ -232,11 +231,11 @@ class Http:
             raise self._unreachable(error, method, url) from None
 
     def _unreachable(self, error: requests.RequestException, method: str, url: str) -> Exception:
-        reason = _reason(error)
+        why = reason(error)
         found = RemoteError(
-            f"the server cannot be reached: {reason}"
+            f"the server cannot be reached: {why}"
             if not isinstance(error, requests.exceptions.ChunkedEncodingError)
-            else f"the answer was cut off: {reason}",
+            else f"the answer was cut off: {why}",
             where=f"{method} {mask(url)}",
             hint="check the URL and the network, then run the command again",
         )
@@ -273,62 +272,8 @@ def _normal(url: str) -> str:
 def _check_passing(response: requests.Response, method: str, url: str) -> None:
     if response.status_code in _PASSES:
         pause = response.headers.get("Retry-After", "")
-        error = _refused(response, method, url, "the server is busy or being restarted", _text(response))
+        error = refused(response, method, url, "the server is busy or being restarted", beginning(response))
         raise _Passing(error, float(pause) if pause.isdigit() else None)
-
-
-def _check_ok(response: requests.Response, method: str, url: str) -> None:
-    """Raise what fits for a status that is not 2xx."""
-    status = response.status_code
-    if response.ok and not response.is_redirect and status < 300:
-        return
-    body = _text(response)
-    if status in _DENIED:
-        has_token = HEADER in response.request.headers
-        what = (
-            "the token is not valid there, or its user has not the right to do this"
-            if has_token
-            else "the server wants a token"
-        )
-        raise DeniedError(
-            what,
-            where=f"{method} {mask(url)}: status {status}, {_told(body)}",
-            hint="get a token of a user who may edit the dataset from <server>/auth/token, and give it as --token or WK_TOKEN",
-            status=status,
-            body=body,
-        )
-    if 300 <= status < 400:
-        raise _refused(response, method, url, "the server leads elsewhere, and that is not followed", body)
-    raise _refused(response, method, url, "the server does not do what it was asked", body)
-
-
-def _refused(response: requests.Response, method: str, url: str, what: str, body: str) -> RemoteError:
-    told = _told(body)
-    return RemoteError(
-        f"{what}: {told}" if told else what,
-        where=f"{method} {mask(url)}: status {response.status_code}",
-        hint="if that is unexpected, check the URL and the token",
-        status=response.status_code,
-        body=body,
-    )
-
-
-def _told(body: str) -> str:
-    """The server's own words: ``{"messages": [{"error": ...}, {"chain": ...}]}``, or plain text."""
-    try:
-        messages = json.loads(body)["messages"]
-        return "; ".join(str(text) for message in messages for text in message.values())[:_LONGEST_TEXT]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return "" if body.lstrip().startswith(("<", "{", "[")) else body.strip()[:_LONGEST_TEXT]
-
-
-def _text(response: requests.Response) -> str:
-    """The beginning of a body, without secrets."""
-    try:
-        content: bytes = response.raw.read(_LONGEST_BODY, decode_content=False)
-    except Exception:  # it is only for a message
-        return ""
-    return mask(content.decode(errors="replace"))
 
 
 def _content(response: requests.Response, url: str) -> bytes:
@@ -351,17 +296,53 @@ def _parsed(content: bytes, url: str) -> Any:
         ) from None
 
 
-def _copy(response: requests.Response, file: BinaryIO, url: str, most: int | None) -> int:
-    size = 0
-    for piece in response.iter_content(_PIECE):
-        file.write(piece)
-        size += len(piece)
-        if most is not None and size > most:
-            raise RemoteError(
-                f"the file is larger than anything that can be stored in it ({most} bytes)", where=mask(url)
-            )
-    _check_length(response, size, url)
-    return size
+class _Download:
+    """A file that comes in one or, if the connection breaks, in several parts."""
+
+    def __init__(self, url: str, destination: Path, most: int | None) -> None:
+        self._url = url
+        self._destination = destination
+        self._most = most
+        self._here = 0  # bytes that need not come again
+        self._total = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Range": f"bytes={self._here}-"} if self._here else {}
+
+    def take(self, response: requests.Response) -> int:
+        """Write what comes. Returns the length of the whole file."""
+        begin = f"bytes {self._here}-"
+        told = response.headers.get("Content-Range", "")
+        is_rest = self._here > 0 and told.startswith(begin) and told.endswith(f"/{self._total}")
+        start, self._here = (self._here if is_rest else 0), 0  # if anything is wrong, all of it comes again
+        if response.status_code == requests.codes.requested_range_not_satisfiable or (
+            response.status_code == requests.codes.partial_content and not is_rest
+        ):
+            raise _Passing(RemoteError("the file has changed while it was being read", where=mask(self._url)))
+        check_ok(response, "GET", self._url)
+        if not is_rest:
+            self._total = response.headers.get("Content-Length", "")
+        with self._destination.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            try:
+                return start + self._copy(response, file, start)
+            finally:
+                if response.headers.get("Accept-Ranges") == "bytes" and self._total.isdigit():
+                    self._here = file.tell()
+
+    def _copy(self, response: requests.Response, file: BinaryIO, start: int) -> int:
+        size = 0
+        for piece in response.iter_content(_PIECE):
+            file.write(piece)
+            size += len(piece)
+            if self._most is not None and start + size > self._most:
+                raise RemoteError(
+                    f"the file is larger than anything that can be stored in it ({self._most} bytes)",
+                    where=mask(self._url),
+                )
+        _check_length(response, size, self._url)
+        return size
 
 
 def _length(response: requests.Response) -> int:
@@ -376,16 +357,3 @@ def _check_length(response: requests.Response, size: int, url: str) -> None:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding not in ("", "identity"):
         raise RemoteError(f"the answer is encoded ({encoding[:20]}), which was not asked for", where=mask(url))
-
-
-def _reason(error: BaseException) -> str:
-    """The last words of a chain of errors, without addresses of objects."""
-    cause: BaseException = error
-    while getattr(cause, "reason", None) or (cause.args and isinstance(cause.args[0], BaseException)):
-        inner = getattr(cause, "reason", None)
-        inner = inner if isinstance(inner, BaseException) else cause.args[0] if cause.args else None
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    text = str(cause)
-    return mask(text.rpartition(": ")[2] if "object at 0x" in text else text)[:_LONGEST_TEXT]

@@ -77,8 +77,9 @@ def check_shared(place: Path, existing: Sequence[str]) -> None:
     folder, they must be here, at least as links: a folder of the same name is not enough, tools that do not look make it.
     Else the dataset's folder must be here, or the organization's.
     """
-    dataset, organization = place.parents[1:3] if len(place.parents) > 3 else (place.parent, place.parent)
-    beside = [path for path in local_paths(existing) if path.is_relative_to(organization)]
+    is_deep = len(place.parents) > 3  # else it is below no storage, but root may write there
+    dataset, organization = place.parents[1:3] if is_deep else (place.parent, place.parent)
+    beside = [path for path in local_paths(existing) if is_deep and path.is_relative_to(organization)]
     if beside:
         is_here = all(map(_is_here, beside))
     else:
