@@ -231,7 +231,7 @@ def _send(
     content = content_digest(files)
     is_known = earlier is not None
     if earlier is not None and (earlier.mode, earlier.content) != (this.how.mode, content):
-        _drop(this, earlier)
+        _drop(earlier)
         earlier = None
     announced = earlier or Announced(this.how.mode, content)
     with _pending_explained(this):
@@ -245,7 +245,7 @@ def _send(
     return announced
 
 
-def _drop(this: _Transfer, announced: Announced) -> None:
+def _drop(announced: Announced) -> None:
     """Remove what was copied already of a mag that is announced in another way now."""
     if announced.mode is TransferMode.COPY and announced.place.startswith("/"):
         remove_copy(Path(announced.place))
