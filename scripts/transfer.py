@@ -8,10 +8,11 @@ from pathlib import Path
 import program
 
 from wkflow.geometry import Mag
+from wkflow.handover import How
 from wkflow.levels import Level
 from wkflow.modes import AccessMode, TransferMode
 from wkflow.rundir import RunDir
-from wkflow.transfer import How, transfer
+from wkflow.transfer import transfer
 
 
 def main() -> None:

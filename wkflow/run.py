@@ -192,9 +192,11 @@ def _check_writable(dataset: Dataset, plan: Plan) -> None:
     places += [_existing_parent(Path(layer.directory)) for layer in plan.layers]
     for place in places:
         if not os.access(place, os.W_OK | os.X_OK):
-            raise DatasetError(
-                "the dataset is not writable", where=place, hint="get write permission, or downsample a copy of it"
-            )
+            if plan.remote:
+                what, hint = "new mags cannot be made here", "choose another folder with --run-dir"
+            else:
+                what, hint = "the dataset is not writable", "get write permission, or downsample a copy of it"
+            raise DatasetError(what, where=place, hint=hint)
 
 
 def _existing_parent(path: Path) -> Path:

@@ -4,7 +4,10 @@ rule transfer:
         RULES.plan_file,
         lambda mag: RULES.needed_to_transfer(mag),
     output:
-        report(RULES.marker("{layer}.{mag}.transferred"), caption="../report/transferred.rst"),
+        report(
+            RULES.marker("{layer}.{mag}.transferred"),
+            caption="../report/transferred.rst",
+        ),
     log:
         RULES.log("{layer}.{mag}.transferred"),
     wildcard_constraints:
