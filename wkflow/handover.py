@@ -9,13 +9,14 @@ from threading import Lock
 
 from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.storage import StoredFile
+from wkflow.dataset.axes import DEFAULT_ORDER
 from wkflow.errors import ConflictError
 from wkflow.files import write_json
 from wkflow.geometry import Mag
 from wkflow.levels import Level
 from wkflow.modes import AccessMode, TransferMode
 from wkflow.on_server import open_on_server
-from wkflow.opened import OnServer, Opened, axis_order
+from wkflow.opened import OnServer, Opened
 from wkflow.plan import Job, LayerPlan, Plan, Remote
 from wkflow.remote.answers import NewMag
 from wkflow.rundir import RunDir
@@ -57,11 +58,11 @@ class Handover:
     def record(self) -> Path:
         return self.run_dir.transfer(self.layer.id, self.mag)
 
-    @property
-    def new_mag(self) -> NewMag:
-        layout = self.layer.target(self.mag).layout
+    def new_mag(self, opened: Opened) -> NewMag:
+        """The mag for the server. Its ``axisOrder`` is that of the layer's first mag, or the dataset could not be opened."""
+        layout, layer = self.layer.target(self.mag).layout, opened.dataset.layer(self.layer.name)
         channel = layout.channel_index if "c" in layout.axes else None
-        return NewMag(self.layer.name, self.mag, axis_order(layout.axes), channel)
+        return NewMag(self.layer.name, self.mag, dict(layer.axis_order or DEFAULT_ORDER), channel)
 
     def jobs(self) -> list[Job]:
         return [job for job in self.layer.jobs() if self.mag in job.step.targets]

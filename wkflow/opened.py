@@ -40,11 +40,6 @@ class Opened:
     on_server: OnServer | None = None
 
 
-def axis_order(axes: tuple[str, ...]) -> dict[str, int]:
-    """Axis -> place in the array."""
-    return {axis: place for place, axis in enumerate(axes)}
-
-
 def addresses(dataset: Dataset) -> list[str]:
     """Paths of all mags, as the server tells them."""
     return [entry.path for layer in dataset.layers for entry in layer.mags if entry.path]

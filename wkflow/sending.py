@@ -44,9 +44,9 @@ def send(
     announced = earlier or Announced(this.how.mode, content)
     with _pending_explained(this):
         if this.how.mode is TransferMode.HTTP:
-            announced = _upload(this, at, announced, report, is_known=is_known)
+            announced = _upload(this, at, announced, opened, report, is_known=is_known)
         else:
-            announced = _announce_path(this, at, announced, is_known=is_known)
+            announced = _announce_path(this, at, announced, opened, is_known=is_known)
             _bring(this, announced, opened, report)
     announced = replace(announced, sent=True)
     announced.write(this.record)
@@ -59,7 +59,9 @@ def _drop(announced: Announced) -> None:
         remove_copy(Path(announced.place))
 
 
-def _upload(this: Handover, at: OnServer, announced: Announced, report: Report, *, is_known: bool) -> Announced:
+def _upload(
+    this: Handover, at: OnServer, announced: Announced, opened: Opened, report: Report, *, is_known: bool
+) -> Announced:
     files = uploadable_files(this.staged)
     is_resumed = bool(announced.upload_id)
     announced = announced if is_resumed else replace(announced, upload_id=_new_upload_id())
@@ -68,7 +70,7 @@ def _upload(this: Handover, at: OnServer, announced: Announced, report: Report, 
     at.server.reserve_upload(
         this.remote.datastore,
         this.remote.dataset_id,
-        this.new_mag,
+        this.new_mag(opened),
         announced.upload_id,
         files=len(files),
         size=sum(file.size for file in files),
@@ -87,12 +89,12 @@ def _upload(this: Handover, at: OnServer, announced: Announced, report: Report, 
     return announced
 
 
-def _announce_path(this: Handover, at: OnServer, announced: Announced, *, is_known: bool) -> Announced:
+def _announce_path(this: Handover, at: OnServer, announced: Announced, opened: Opened, *, is_known: bool) -> Announced:
     if not announced.place:
         announced.write(this.record)
         step("transfer.noted")
         place = at.server.reserve_path(
-            this.remote.dataset_id, this.new_mag, overwrite_pending=this.how.overwrite_pending or is_known
+            this.remote.dataset_id, this.new_mag(opened), overwrite_pending=this.how.overwrite_pending or is_known
         )
         announced = replace(announced, place=place)
         announced.write(this.record)

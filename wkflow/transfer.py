@@ -53,7 +53,7 @@ def transfer(run_dir: RunDir, layer_id: str, mag: Mag, how: How) -> None:
     else:
         announced = send(this, at, announced, opened, files, Progress(this, files).add)
         step("transfer.sent")
-        _finish(this, at, announced)
+        _finish(this, at, announced, opened)
     step("transfer.finished")
     checked = read_back(_listed(this), this.layer, mag, this.staged, files, how.level, plan.fingerprint)
     write_json(
@@ -115,12 +115,12 @@ def _check_ours(this: Handover, opened: Opened, announced: Announced | None, fil
         )
 
 
-def _finish(this: Handover, at: OnServer, announced: Announced) -> None:
+def _finish(this: Handover, at: OnServer, announced: Announced, opened: Opened) -> None:
     try:
         if announced.upload_id:
             at.server.finish_upload(this.remote.datastore, announced.upload_id)
         else:
-            at.server.finish_path(this.remote.dataset_id, this.new_mag)
+            at.server.finish_path(this.remote.dataset_id, this.new_mag(opened))
     except RemoteError as error:
         if isinstance(error, DeniedError) or _is_listed(this):
             if isinstance(error, DeniedError):

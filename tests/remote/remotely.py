@@ -105,10 +105,14 @@ def served(tmp_path: Path, dataset: DatasetSpec | None = None, **options: Any) -
 
 def local_result(original: Path, copy: Path, *options: object) -> Voxels:
     """What the same command makes of the dataset on disk."""
+    run_locally(original, copy, *options)
+    return voxels(copy)
+
+
+def run_locally(original: Path, copy: Path, *options: object) -> None:
     shutil.copytree(original, copy, symlinks=True)
     command = [sys.executable, "-m", "wkflow", "downsample", "--coarsest-mag", "4", *map(str, options), str(copy)]
     subprocess.run(command, env=clean_environment(), check=True, capture_output=True)
-    return voxels(copy)
 
 
 def voxels(folder: Path) -> Voxels:

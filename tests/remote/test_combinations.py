@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import MagSpec
+from datasets import DatasetSpec, LayerSpec, MagSpec, Storage
 from standin import EDITOR
 
-from remote.remotely import Remote, clean_environment, local_result, same, served, spec
+from remote.remotely import Remote, clean_environment, local_result, run_locally, same, served, spec
 from wkflow.files import read_json
 
 TRANSFERS = ("copy", "move+symlink", "symlink", "http")
@@ -47,6 +47,33 @@ def _check_no_temporary_files(remote: Remote, storage: Path, transfer: str) -> N
     assert not list(remote.home.rglob("*.mirror*"))
     staged = [path for path in remote.home.iterdir() if path.name != ".wkflow"]
     assert bool([path for folder in staged for path in folder.iterdir()]) == (transfer == "symlink")
+
+
+MORE_AXES = LayerSpec(
+    "color",
+    size=(64, 64, 40),
+    additional_axes=(("t", 1, 3),),
+    storage=Storage("zarr3", shard=(64, 64, 64), axes="ctxyz"),
+)
+COLOURS = LayerSpec(
+    "color", size=(64, 64, 40), num_channels=3, element_class="uint24", storage=Storage("zarr3", shard=(64, 64, 64))
+)
+
+
+@pytest.mark.parametrize("access", ACCESSES)
+@pytest.mark.parametrize("layer", [MORE_AXES, COLOURS], ids=["additional axes", "uint24"])
+def test_layers_with_more_than_three_axes(tmp_path: Path, layer: LayerSpec, access: str) -> None:
+    with served(tmp_path, DatasetSpec((layer,))) as remote:
+        remote.done("--access-mode", access)
+        run_locally(remote.original, tmp_path / "local")
+        for entry in remote.server.dataset(remote.dataset_id).source["dataLayers"][0]["mags"][1:]:
+            made = tmp_path / "local/color" / str(entry["mag"][0])
+            assert stored(Path(entry["path"])) == stored(made)
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_mags_in_between_are_handed_over_as_soon_as_they_are_there(tmp_path: Path) -> None:
