@@ -13,7 +13,8 @@ from wkflow.geometry import Mag
 from wkflow.remote.credentials import mask
 
 DATASET_ID = re.compile(r"[0-9a-f]{24}")
-_LONGEST = 4096
+_LONGEST = 4096  # characters of a text
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Answer:
             is_fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             is_fine = False
-        if not is_fine or parts.username or parts.query or parts.fragment:
+        if not is_fine or "@" in parts.netloc or parts.query or parts.fragment:
             raise _senseless(f"a URL in {key!r}", text, self._where)
         return text
 
@@ -124,13 +125,28 @@ def parse_dataset(value: object, where: str) -> RemoteDataset:
         is_virtual=answer.flag("isVirtual"),
         datastore=parse_datastore(answer.object("dataStore")),
         data_source=source,
-        status=str(status) if status and "dataLayers" not in source else None,
+        status=_shown(status) if status and not source.get("dataLayers") else None,
     )
+
+
+def parse_place(value: object, where: str) -> str:
+    """The path or address where a mag is wanted. It is not judged here, but it can be used as a name."""
+    is_name = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
+    if not isinstance(value, str) or not is_name:
+        raise _senseless("a path", value, where)
+    return value
+
+
+def _shown(value: object) -> str:
+    """Something of an answer, in a message: it may be of any size."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else mask(str(value))[:_LONGEST_SHOWN]
 
 
 def _senseless(wanted: str, found: object, where: str) -> RemoteError:
     return RemoteError(
-        f"the server's answer makes no sense: {wanted} is expected, not {str(found)[:80]!r}",
+        f"the server's answer makes no sense: {wanted} is expected, not {_shown(found)}",
         where=mask(where),
         hint="check whether the URL is that of a WEBKNOSSOS server",
     )

@@ -12,6 +12,7 @@ from wkflow.errors import UsageError
 TOKEN = "WK_TOKEN"  # noqa: S105 - the name of a variable
 SHARING_TOKEN = "WKFLOW_SHARING_TOKEN"  # noqa: S105
 
+_USER = re.compile(r"(://)[^/?#@\s'\"<>]+@")
 _PARAMETER = re.compile(r"((?:token|sharingToken)=)[^&#\s'\"<>]+", re.IGNORECASE)
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _SHORTEST_MASKED = 4  # characters; less would be found in ordinary words
@@ -53,8 +54,8 @@ def _read(environ: Mapping[str, str], variable: str) -> str | None:
 
 def mask(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """``text`` without secrets, for messages."""
-    for variable in (TOKEN, SHARING_TOKEN):
-        value = environ.get(variable, "").strip()
+    values = [environ.get(variable, "").strip() for variable in (TOKEN, SHARING_TOKEN)]
+    for value in sorted(values, key=len, reverse=True):  # one may be a part of the other
         if len(value) >= _SHORTEST_MASKED:
             text = text.replace(value, "***")
-    return _PARAMETER.sub(r"\1***", text)
+    return _USER.sub(r"\1***@", _PARAMETER.sub(r"\1***", text))

@@ -21,6 +21,7 @@ from wkflow.remote.answers import (
     answers,
     parse_dataset,
     parse_datastore,
+    parse_place,
 )
 from wkflow.remote.credentials import Credentials
 from wkflow.remote.http import Http, Patience
@@ -101,12 +102,14 @@ class Server:
             raise
 
     def reserve_path(self, dataset_id: str, mag: NewMag, *, overwrite_pending: bool) -> str:
-        """Announce a mag. Returns the path or address where the server wants it."""
+        """Announce a mag. Returns the path or address where the server wants it.
+
+        If an answer is lost, what is pending then is held to be ours.
+        """
         url = f"{self._api}/datasets/{dataset_id}/reserveMagUploadToPath"
-        place = self.http.json("POST", url, body=_path_request(mag, overwrite_pending=overwrite_pending))
-        if not isinstance(place, str) or not place or len(place) > 4096 or "\0" in place:
-            raise RemoteError("the server's answer makes no sense: a path is expected", where=url)
-        return place
+        bodies = [_path_request(mag, overwrite_pending=overwrite) for overwrite in (overwrite_pending, True)]
+        place = self.http.json("POST", url, body=bodies[0], body_again=bodies[1])
+        return parse_place(place, url)
 
     def finish_path(self, dataset_id: str, mag: NewMag) -> None:
         """Say that a mag is in its place."""

@@ -22,6 +22,7 @@ from wkflow.errors import UsageError
 _ID = re.compile(r"[0-9a-f]{24}")
 _ANNOTATION = re.compile(r"/annotations/(?:[A-Za-z]+/)?[0-9a-fA-F]+/?$")
 _REMOTE = re.compile(r"https?://", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
 _FORMS = "https://webknossos.org/datasets/<name>-<id>, .../datasets/<id>, .../datasets/<organization>/<name> or .../links/<key>"
 
 
@@ -69,10 +70,10 @@ def parse_target(text: str) -> Target:
     shown, _ = without_secret(text)
     try:
         parts = urlsplit(text.strip())
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError as error:
-        raise UsageError(f"this is no URL: {error}", where="TARGET", hint=f"give {_FORMS}") from None
-    if parts.username or parts.password:
+        port = f":{parts.port}" if parts.port not in (None, _PORTS.get(parts.scheme)) else ""
+    except ValueError:  # whose text may have a password in it
+        raise _not_a_dataset("") from None
+    if "@" in parts.netloc:
         raise UsageError(
             "a user name or password in the URL is not used, and would be shown",
             where="TARGET",
@@ -81,7 +82,8 @@ def parse_target(text: str) -> Target:
     path = parts.path
     if not parts.hostname or any(part in (".", "..") for part in unquote(path).split("/")):
         raise _not_a_dataset(shown)
-    if _ANNOTATION.search(path):
+    prefix, found, rest = path.partition("/datasets/")
+    if not found and _ANNOTATION.search(path):
         raise UsageError(
             "The provided URL leads to an annotation, not a dataset.",
             where=f"TARGET {shown}",
@@ -89,21 +91,22 @@ def parse_target(text: str) -> Target:
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     origin = f"{parts.scheme.lower()}://{host.lower()}{port}"
-    prefix, found, rest = path.rpartition("/links/")
-    if found and rest.strip("/"):
-        return Target(origin + prefix, link=unquote(rest.strip("/")))
-    prefix, found, rest = path.partition("/datasets/")
-    names = [unquote(name) for name in rest.removesuffix("/").removesuffix("/view").removesuffix("/").split("/")]
-    if found and len(names) == 1 and _ID.fullmatch(names[0].lower().rpartition("-")[2]):
-        return Target(origin + prefix, dataset_id=names[0].lower().rpartition("-")[2])
-    if found and len(names) == 2 and all(names):
-        return Target(origin + prefix, organization=names[0], name=names[1])
+    before, is_link, key = prefix.rpartition("/links/")
+    if is_link and key.strip("/"):
+        return Target(origin + before.rstrip("/"), link=unquote(key.strip("/")))
+    base = origin + prefix.rstrip("/")
+    names = [unquote(name) for name in rest.removesuffix("/").split("/")]
+    dataset_id = names[0].lower().rpartition("-")[2]
+    if _ID.fullmatch(dataset_id) and names[1:] in ([], ["view"]):
+        return Target(base, dataset_id=dataset_id)
+    if names[2:] in ([], ["view"]) and len(names) > 1 and all(names):
+        return Target(base, organization=names[0], name=names[1])
     raise _not_a_dataset(shown)
 
 
 def _not_a_dataset(shown: str) -> UsageError:
     return UsageError(
         "The provided URL does not lead to a WEBKNOSSOS dataset or annotation.",
-        where=f"TARGET {shown}",
+        where=f"TARGET {shown}".rstrip(),
         hint=f"give a URL such as {_FORMS}",
     )
