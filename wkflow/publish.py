@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from wkflow.arrays.create import METADATA_NAMES, array_metadata
+from wkflow.arrays.create import METADATA_NAMES, array_metadata, remove_unfinished
 from wkflow.dataset.edit import add_mags, mag_entry
 from wkflow.dataset.ome import ome_files
 from wkflow.dataset.properties import Dataset, read_dataset
@@ -47,7 +47,8 @@ def publish(run_dir: RunDir, layer_id: str, level: Level = Level.SAMPLE) -> None
         write_json(run_dir.published(layer.id), _record(plan, layer, run_dir))
         return
     if plan.staging(layer).is_dir() or _missing(read_dataset(root), layer):
-        _remove_temporary(plan, layer)
+        for target in layer.targets:
+            remove_unfinished(plan.present(layer, target.mag))
         if level is not Level.NONE:
             _verify(plan, layer, run_dir, level)
         step("publish.verified")
@@ -90,13 +91,6 @@ def _verify(plan: Plan, layer: LayerPlan, run_dir: RunDir, level: Level) -> None
             )
     for mag, files in stored_files(plan, layer, run_dir).items():
         check_nothing_else(layer.target(mag).layout, plan.present(layer, mag), files)
-
-
-def _remove_temporary(plan: Plan, layer: LayerPlan) -> None:
-    """What is left where a job was killed while it wrote an array's metadata."""
-    for target in layer.targets:
-        for path in plan.present(layer, target.mag).glob(".*.tmp"):
-            path.unlink()
 
 
 def _bring_back(plan: Plan, layer: LayerPlan) -> None:

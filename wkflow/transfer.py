@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wkflow.announced import Announced, content_digest
+from wkflow.arrays.create import remove_unfinished
 from wkflow.arrays.storage import StoredFile
 from wkflow.errors import ConflictError, DeniedError, RemoteError, VerificationError
 from wkflow.failpoint import step
@@ -72,6 +73,8 @@ def transfer(run_dir: RunDir, layer_id: str, mag: Mag, how: How) -> None:
 def _checked_files(this: Handover) -> list[StoredFile]:
     """The files of the mag, which are still as the jobs wrote them. What is not is made anew by the next start."""
     files: list[StoredFile] = []
+    if not this.staged.is_symlink():
+        remove_unfinished(this.staged)
     for job in this.jobs():
         marker = read_marker(this.run_dir.marker(job.id), this.plan)
         files += marker.files.get(this.mag, ())

@@ -58,6 +58,32 @@ def test_a_server_that_does_not_come_back_ends_the_run_and_the_next_one_goes_on(
         _check(remote, tmp_path)
 
 
+@pytest.mark.parametrize("answer", ["reserveMagUploadToPath", "finishMagUploadToPath"])
+@pytest.mark.parametrize("mode", ["copy", "move+symlink", "symlink"])
+def test_a_lost_answer_about_a_path_does_not_look_like_somebody_else(tmp_path: Path, mode: str, answer: str) -> None:
+    with served(tmp_path) as remote:
+        rule = remote.server.faults.add("POST", answer, lose_answer, first=1, times=1)
+        remote.done("--layer-name", "color", transfer=mode)
+        assert rule.seen > 1
+        _check(remote, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["copy", "symlink"])
+def test_a_run_that_ended_with_a_lost_answer_about_a_path_goes_on_without_being_told_to_take_over(
+    tmp_path: Path, mode: str
+) -> None:
+    with served(tmp_path) as remote:
+        remote.server.faults.add("POST", "reserveMagUploadToPath", lose_answer, first=1, times=1)
+        remote.server.faults.add("POST", "reserveMagUploadToPath", drop, first=2, times=1000)
+        tries = {"WKFLOW_HTTP_TRIES": "3"}
+        failed = remote.run("--layer-name", "color", transfer=mode, environment=tries)
+        assert failed.returncode == 1
+        assert "(3 tries)" in failed.stderr
+        remote.server.faults.rules.clear()
+        remote.done("--layer-name", "color", transfer=mode)
+        _check(remote, tmp_path)
+
+
 FINAL: dict[str, tuple[str, str, Act, str]] = {
     "a source file is refused": ("GET", "mags/1/c/", status(403), "the token is not valid"),
     "the token has ended": ("GET", "mags/1/c/", status(401), "the token is not valid"),

@@ -42,6 +42,16 @@ def test_a_transfer_that_was_killed_is_ended_by_the_same_command(tmp_path: Path,
         assert _source_requests(remote) == sources  # what was made is not made again
 
 
+def test_metadata_that_a_killed_job_has_half_written_are_no_part_of_the_mag(tmp_path: Path) -> None:
+    with served(tmp_path) as remote:
+        options = ("--layer-name", "color")
+        assert remote.run(*options, environment={VARIABLE: "array.created"}).returncode == 1
+        (array,) = remote.home.glob("color/.wkflow/*/2")
+        (array / ".0123456789abcdef.tmp").write_bytes(b"{")
+        remote.done(*options)
+        _check_result(remote, tmp_path)
+
+
 def test_pieces_that_arrived_before_a_kill_are_not_sent_again(tmp_path: Path) -> None:
     with served(tmp_path) as remote:
         options = ("--layer-name", "color")

@@ -45,6 +45,12 @@ def ensure_array(layout: ArrayLayout, directory: Path) -> None:
     create_array(layout, directory)
 
 
+def remove_unfinished(directory: Path) -> None:
+    """Remove what is left in an array where a job was killed while it wrote the metadata. Nobody may be at that now."""
+    for path in directory.glob(".*.tmp"):
+        path.unlink()
+
+
 def array_metadata(layout: ArrayLayout) -> bytes:
     """The content of the metadata file."""
     if layout.data_format == "wkw":
