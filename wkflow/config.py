@@ -20,6 +20,7 @@ from wkflow.kernels import Kernel
 from wkflow.levels import Level
 from wkflow.modes import TRANSFER_MODES, AccessMode, TransferMode
 from wkflow.remote.url import is_remote, without_secret
+from wkflow.resources import Asked
 from wkflow.scheme import SamplingMode
 
 
@@ -114,6 +115,40 @@ class Config(BaseModel):
         le=256,
         description="The most threads that one job uses; Snakemake's --cores bounds all jobs together.",
     )
+    job_voxels: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many voxels of a new mag one job makes, rounded up to doubled shards; without it, 1024^3. A run that goes "
+        "on keeps the jobs that it has begun with.",
+    )
+    jobs_per_mag: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most jobs that one mag is cut into; without it, as many as job_voxels gives (and 1500 in all).",
+    )
+    job_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Threads of each job on a cluster; without it, as many as its size is worth, up to threads_per_job.",
+    )
+    job_memory_mb: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory of each job on a cluster, in MB, at its first attempt; without it, an estimate. After a failure a "
+        "job gets twice as much, and not less than the estimate.",
+    )
+    job_memory_per_thread_mb: int | None = Field(
+        default=None,
+        ge=1,
+        description="Like job_memory_mb, for each thread of a job.",
+    )
+    job_minutes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Time limit of each job on a cluster, in minutes, at its first attempt; without it, a generous estimate. "
+        "It grows as the memory does.",
+    )
     verify: Level = Field(
         default=Level.SAMPLE,
         description="How results are verified before they are published. none: not; index: all files with their sizes, "
@@ -162,6 +197,11 @@ class Config(BaseModel):
     @property
     def access(self) -> AccessMode:
         return self.access_mode or AccessMode.default(self.transfer)
+
+    @property
+    def asked(self) -> Asked:
+        """What is wanted for jobs on a cluster."""
+        return Asked(self.job_threads, self.job_memory_mb, self.job_memory_per_thread_mb, self.job_minutes)
 
     @property
     def target_url(self) -> str:

@@ -44,14 +44,14 @@ class Failure:
 def explain(error: BaseException, run_dir: RunDir | None = None, name: str = "") -> Failure:
     """The message for an error that has ended a program. ``name``: of the job or publication, as in its log's name."""
     if _lacks_memory(error):
-        what = f"there is not enough memory for {_described(run_dir, name)}" if name else "there is not enough memory"
+        what = f"there is not enough memory for {described(run_dir, name)}" if name else "there is not enough memory"
         return Failure(message(what, where=_limits(), hint=_MORE_MEMORY), expected=True)
     cause = _disk_error(error)
     if isinstance(error, WkflowError):
         return Failure(str(error) + _room(cause, run_dir), expected=True)
     if isinstance(error, OSError) and cause is error:
         what = f"a file cannot be read or written: {error.strerror}"
-        text = message(what, where=error.filename or (name and _described(run_dir, name)), hint=disk_hint(error))
+        text = message(what, where=error.filename or (name and described(run_dir, name)), hint=disk_hint(error))
         return Failure(text + _room(cause, run_dir), expected=True)
     return Failure(f"unexpected {type(error).__name__}: {error}", expected=False)
 
@@ -65,13 +65,13 @@ def explain_end(run_dir: RunDir, said: str) -> str | None:
         if signal.SIGKILL in (int(number or 0), int(status or 0) - 128):
             declared = _declared(said, name)
             what = (
-                f"{_described(run_dir, name)} was killed, most likely because the machine ran out of memory"
+                f"{described(run_dir, name)} was killed, most likely because the machine ran out of memory"
                 f"{f' (declared: {declared} MB)' if declared else ''}; somebody may have killed it, too"
             )
             return message(what, where=log, hint=_MORE_MEMORY)
         if _NO_MEMORY.search(told):
             declared = _declared(said, name)
-            what = f"there was not enough memory for {_described(run_dir, name)}"
+            what = f"there was not enough memory for {described(run_dir, name)}"
             return message(f"{what}{f' (declared: {declared} MB)' if declared else ''}", where=log, hint=_MORE_MEMORY)
         if "\nerror: " in f"\n{told}":  # the disk had no room for the note of the error
             return f"\n{told}".rpartition("\nerror: ")[2].strip()
@@ -129,7 +129,7 @@ def _room(error: OSError | None, run_dir: RunDir | None) -> str:
     return ""
 
 
-def _described(run_dir: RunDir | None, name: str) -> str:
+def described(run_dir: RunDir | None, name: str) -> str:
     """A job with what it makes; its mere name if the plan cannot be read."""
     if run_dir is not None:
         with suppress(Exception):  # no memory for the plan, or no such job

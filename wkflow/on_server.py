@@ -7,21 +7,32 @@ from wkflow.errors import DatasetError, DeniedError
 from wkflow.modes import AccessMode, TransferMode
 from wkflow.opened import OnServer, Opened, addresses
 from wkflow.remote import storage
-from wkflow.remote.credentials import Credentials
+from wkflow.remote.credentials import Credentials, remember_sharing_token
 from wkflow.remote.dataset import as_dataset, folder_name
 from wkflow.remote.mags import RemoteMags
 from wkflow.remote.server import UPLOAD_VERSION, Server
-from wkflow.remote.url import parse_target
+from wkflow.remote.url import Target, parse_target
 
 
 def open_on_server(url: str, access: AccessMode, home: str | None, connections: int) -> Opened:
     """Look at a dataset on a server. ``home``: None stands for a folder in the current one, called like the dataset."""
-    target = parse_target(url)
-    server = Server.connect(target.base, Credentials.from_env(), connections=connections)
+    server, target = _connect(url, connections)
     description = server.dataset(server.resolve(target))
     root = absolute_path(home or folder_name(description), "run_dir").resolve()
     dataset = as_dataset(description, root)
     return Opened(dataset, RemoteMags(server, description, dataset, access), OnServer(server, description))
+
+
+def _connect(url: str, connections: int) -> tuple[Server, Target]:
+    """The server, and the dataset that the URL leads to. A sharing token behind a short link is used as one in the URL is."""
+    target = parse_target(url)
+    server = Server.connect(target.base, Credentials.from_env(), connections=connections)
+    if target.link is not None:
+        target, sharing_token = server.follow(target.link)
+        if sharing_token and not server.credentials.sharing_token:
+            remember_sharing_token(sharing_token)
+            server = Server.connect(target.base, Credentials.from_env(), connections=connections)
+    return server, target
 
 
 def check_server(opened: Opened, config: Config) -> None:

@@ -67,7 +67,7 @@ def make_plan(
         _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, existing, f"l{index}")
         for index, layer in enumerate(chosen)
     )
-    layers = _cut(layers, [schemes[layer.name] for layer in chosen])
+    layers = _cut(layers, [schemes[layer.name] for layer in chosen], config)
     digest = fingerprint(layers)
     notes = tuple(f"layer {name!r}: {note}" for name, scheme in schemes.items() for note in scheme.notes)
     coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
@@ -200,24 +200,26 @@ def _source(mag: Mag, array: ExistingMag, layout: ArrayLayout) -> SourceMag:
     )
 
 
-def _cut(layers: tuple[LayerPlan, ...], schemes: list[Scheme]) -> tuple[LayerPlan, ...]:
+def _cut(layers: tuple[LayerPlan, ...], schemes: list[Scheme], config: Config) -> tuple[LayerPlan, ...]:
     """Cut all layers into regions, as large ones as it takes to stay below the number of jobs that Snakemake likes."""
+    most = min(MOST_REGIONS, config.jobs_per_mag or MOST_REGIONS)
     for growth in count():
-        if any(_count(layer, mag, growth) > MOST_REGIONS for layer in layers for mag in (t.mag for t in layer.targets)):
+        voxels = (config.job_voxels or REGION_VOXELS) << growth
+        if any(_count(layer, mag, voxels) > most for layer in layers for mag in (t.mag for t in layer.targets)):
             continue  # a large box is never cut into millions of regions, only to count them
-        cut = tuple(_with_steps(layer, scheme, growth) for layer, scheme in zip(layers, schemes, strict=True))
+        cut = tuple(_with_steps(layer, scheme, voxels) for layer, scheme in zip(layers, schemes, strict=True))
         jobs = sum(len(step.regions) for layer in cut for step in layer.steps)
         if jobs <= MOST_REGIONS or jobs == sum(len(layer.steps) for layer in cut):
             return cut
     raise AssertionError
 
 
-def _with_steps(layer: LayerPlan, scheme: Scheme, growth: int) -> LayerPlan:
+def _with_steps(layer: LayerPlan, scheme: Scheme, voxels: int) -> LayerPlan:
     steps: list[Step] = []
     remaining = list(scheme.steps)
     while remaining:
         first = remaining[0]
-        regions = tuple(_regions(layer, first.target, growth))
+        regions = tuple(_regions(layer, first.target, voxels))
         length = _tail(remaining) if len(regions) == 1 else 1
         targets = tuple(step.target for step in remaining[:length])
         steps.append(Step(f"s{len(steps)}", first.source, targets, regions))
@@ -233,8 +235,8 @@ def _tail(steps: list[SchemeStep]) -> int:
     return len(steps)
 
 
-def _regions(layer: LayerPlan, mag: Mag, growth: int) -> Iterator[Region]:
-    cell, together = _cell(layer, mag, growth)
+def _regions(layer: LayerPlan, mag: Mag, voxels: int) -> Iterator[Region]:
+    cell, together = _cell(layer, mag, voxels)
     boxes = list(layer.box_in(mag).split(cell))
     extras = _extras(layer)
     index = 0
@@ -244,18 +246,18 @@ def _regions(layer: LayerPlan, mag: Mag, growth: int) -> Iterator[Region]:
             index += 1
 
 
-def _count(layer: LayerPlan, mag: Mag, growth: int) -> int:
+def _count(layer: LayerPlan, mag: Mag, voxels: int) -> int:
     """How many regions a mag is cut into."""
-    cell, together = _cell(layer, mag, growth)
+    cell, together = _cell(layer, mag, voxels)
     return layer.box_in(mag).cells(cell).volume * ceil_div(_extras(layer), together)
 
 
-def _cell(layer: LayerPlan, mag: Mag, growth: int) -> tuple[Vec3, int]:
-    """The shape of a region, and how many indices of additional axes it takes together."""
+def _cell(layer: LayerPlan, mag: Mag, voxels: int) -> tuple[Vec3, int]:
+    """The shape of a region, and how many indices of additional axes it takes together. ``voxels``: of a region."""
     box = layer.box_in(mag)
-    cell = region_cell(layer.target(mag).layout.shard, REGION_VOXELS << growth)
+    cell = region_cell(layer.target(mag).layout.shard, voxels)
     extras = _extras(layer)
-    together = max(1, (REGION_VOXELS << growth) // max(1, box.volume)) if box.cells(cell).volume == 1 else 1
+    together = max(1, voxels // max(1, box.volume)) if box.cells(cell).volume == 1 else 1
     return cell, ceil_div(extras, ceil_div(extras, min(together, extras)))
 
 

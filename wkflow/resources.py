@@ -9,7 +9,7 @@ from math import ceil, prod
 import numpy as np
 
 from wkflow.geometry import Mag, Vec3
-from wkflow.plan import Job
+from wkflow.plan import Job, Plan
 
 TILE = 64
 """Edge of a tile in target voxels: 128^3 source voxels of a byte fill 2 MiB, which stays in the processor's cache."""
@@ -17,6 +17,7 @@ TILE = 64
 _INDEX_BYTES = 32 * 2**20
 _MOST_CACHE_BYTES = 2**31
 _INTERPRETER_MB = 300  # Python with numpy, tensorstore and numba, kernels loaded
+_SNAKEMAKE_MB = 400  # of Snakemake in a cluster's job: one that starts a step, and one in it
 _THREAD_VOXELS = 32 * 2**20  # source voxels that a thread more pays for
 _LARGE_JOB = 2**30  # source voxels; from here on one job keeps all threads busy
 _SLOW_RATE = 10e6  # source voxels per second and thread: a slow disk, a busy node
@@ -30,6 +31,16 @@ class JobResources:
     threads: int
     memory_mb: int
     runtime_minutes: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants for each job on a cluster; None: as estimated."""
+
+    threads: int | None = None
+    memory_mb: int | None = None
+    memory_per_thread_mb: int | None = None
+    runtime_minutes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,60 @@ def job_resources(job: Job, most_threads: int, machine: Machine | None = None) -
         memory_mb=min(memory, machine.memory_mb) if machine else memory,
         runtime_minutes=5 + ceil(voxels / _SLOW_RATE / threads / 60),
     )
+
+
+def cluster_resources(job: Job, most_threads: int, asked: Asked, attempt: int = 1) -> JobResources:
+    """What a job is given on a cluster. What the user asks for holds for the first attempt. Each further one gets twice as
+    much, and at least the estimate: schedulers do not say reliably whether it was memory or time that a job lacked."""
+    threads = asked.threads or job_resources(job, most_threads).threads
+    need = cluster_estimate(job, most_threads, asked)
+    memory, minutes = need.memory_mb, need.runtime_minutes
+    if asked.memory_mb or asked.memory_per_thread_mb:
+        memory = asked.memory_mb or threads * (asked.memory_per_thread_mb or 0)
+    if asked.runtime_minutes:
+        minutes = asked.runtime_minutes
+    growth = 2 ** (attempt - 1)
+    if growth == 1:
+        return JobResources(threads, memory, minutes)
+    return JobResources(
+        threads,
+        max(memory * growth, need.memory_mb * growth // 2),
+        max(minutes * growth, need.runtime_minutes * growth // 2),
+    )
+
+
+def cluster_estimate(job: Job, most_threads: int, asked: Asked) -> JobResources:
+    """What a job will probably need on a cluster, where Snakemake runs in it, too."""
+    threads = asked.threads or job_resources(job, most_threads).threads
+    runtime = job_resources(job, threads).runtime_minutes
+    return JobResources(threads, _memory_mb(job, threads) + _SNAKEMAKE_MB, runtime)
+
+
+def shortages(plan: Plan, most_threads: int, asked: Asked) -> list[str]:
+    """What the user asks for is less than what jobs will probably need, one line each."""
+    jobs = list(plan.jobs())
+    given = [cluster_resources(job, most_threads, asked) for job in jobs]
+    needed = [cluster_estimate(job, most_threads, asked) for job in jobs]
+    found = []
+    short = [
+        (need.memory_mb, has.memory_mb)
+        for need, has in zip(needed, given, strict=True)
+        if has.memory_mb < need.memory_mb
+    ]
+    if short:
+        need, has = max(short)
+        found.append(
+            f"{has} MB of memory are asked for, but jobs will probably need {need} MB; those that fail get more"
+        )
+    short = [
+        (n.runtime_minutes, h.runtime_minutes)
+        for n, h in zip(needed, given, strict=True)
+        if 2 * h.runtime_minutes < n.runtime_minutes
+    ]
+    if short:
+        need, has = max(short)
+        found.append(f"{has} minutes are asked for, but jobs may need {need}; those that fail get more")
+    return found
 
 
 def tile_threads(threads: int) -> int:

@@ -6,6 +6,7 @@ can take folders whose names hold braces, which Snakemake would take for wildcar
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from wkflow.failure import explain
 from wkflow.geometry import Mag
 from wkflow.lock import is_held
 from wkflow.plan import Job, Plan
-from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
+from wkflow.remote.credentials import SHARING_TOKEN, TOKEN
+from wkflow.resources import JobResources, Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run, continued_run, current_run
 from wkflow.rundir import RunDir
 from wkflow.start import take
@@ -49,7 +51,7 @@ class Rules:
             python = _python(workflow)
             if not config.target and "--lint" in sys.argv:  # which needs no more than the rules
                 return cls(config, _NO_RUN, home, workflow, None, python)
-            run = current_run(config) if workflow.is_main_process or not config.is_remote else continued_run(config)
+            run = current_run(config) if workflow.is_main_process else continued_run(config)
             rules = cls(config, run, home, workflow, _machine(workflow, run.plan), python)
             rules._check_braces()
             if run.plan.remote and "connections" not in workflow.global_resources:
@@ -154,8 +156,33 @@ class Rules:
         """Markers of the jobs whose shards a job reads."""
         return [self.marker(job_id) for job_id in self.plan.needed_by(self._job(wildcards))]
 
-    def resources(self, wildcards: Any) -> JobResources:
-        return job_resources(self._job(wildcards), self.config.threads_per_job, self.machine)
+    def resources(self, wildcards: Any, attempt: int = 1) -> JobResources:
+        job, most_threads = self._job(wildcards), self.config.threads_per_job
+        if self.machine:
+            return job_resources(job, most_threads, self.machine)
+        return cluster_resources(job, most_threads, self.config.asked, attempt)
+
+    def _use_executor(self) -> None:
+        """Watch jobs on Slurm in our own way. Raises :class:`UsageError` for what would write a token into their logs."""
+        plugin = self.workflow.executor_plugin
+        if not plugin.common_settings.non_local_exec:
+            return
+        if self.workflow.output_settings.verbose and {TOKEN, SHARING_TOKEN} & os.environ.keys():
+            raise UsageError(
+                "Snakemake's own --verbose writes the environment of each job into its log, with the token in it",
+                where=f"environment variables {TOKEN}, {SHARING_TOKEN}",
+                hint="leave --verbose out, also in your profile",
+            )
+        if plugin.name == "slurm":
+            if "%" in str(Path.cwd()):
+                raise UsageError(
+                    "Slurm takes % in the paths of logs for variables",
+                    where=Path.cwd(),
+                    hint="choose another folder: --run-dir",
+                )
+            from wkflow.slurm.executor import use
+
+            use(self.workflow, self.run)
 
     def _take(self) -> None:
         """Take the dataset before the first job, in the process that the run belongs to.
@@ -167,6 +194,8 @@ class Rules:
 
         starts = self.workflow.executor_plugin and not self.workflow.dryrun and self.workflow.is_main_process
         try:
+            if starts:
+                self._use_executor()
             if starts and not is_held(Path(self.plan.dataset)):
                 take(self.run, self.config)
         except (WkflowError, OSError) as error:
@@ -190,8 +219,9 @@ class Rules:
 
 
 def _machine(workflow: Any, plan: Plan) -> Machine | None:
-    """Bound all local jobs together by the machine's memory, unless the user has set a bound. None on a cluster."""
-    if workflow.resource_settings.nodes is not None:
+    """Bound all local jobs together by the machine's memory, unless the user has set a bound. None on a cluster, also in the
+    Snakemake that runs there for one job, so that it comes to the same resources as the one that has asked for them."""
+    if workflow.resource_settings.nodes is not None or not workflow.is_main_process:
         return None
     bounds = workflow.global_resources
     if "mem_mb" not in bounds:

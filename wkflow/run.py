@@ -66,7 +66,8 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
 
 
 def continued_run(config: Config) -> Run:
-    """The run that is under way for a dataset on a server, which is not asked. For processes that a run has started."""
+    """The run that is under way, as its plan was frozen. For processes that a run has started: what they are part of is not
+    found out anew, and no server is asked."""
     home = known_home(config)
     run_dir = read_pointer(home) if home else None
     if run_dir is None:
@@ -85,7 +86,7 @@ def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
     stored = stored_run(dataset)
     if stored is not None and not stored.is_done:
         planned = _plan(opened, config, environ, stored.plan)
-        if planned.plan.layers != stored.plan.layers or not _is_intact(stored, dataset):
+        if planned.plan.fingerprint != stored.plan.fingerprint or not _is_intact(stored, dataset):
             raise ConflictError(
                 "an unfinished run with other options, or of a source that was changed since, is in the way",
                 where=stored.dir.path,

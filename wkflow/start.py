@@ -13,6 +13,7 @@ from wkflow.places import check_no_links
 from wkflow.plan import Job
 from wkflow.run import Run, dataset_state
 from wkflow.rundir import hidden_dir
+from wkflow.slurm.queue import end_jobs
 from wkflow.snapshot import check_unchanged
 from wkflow.space import check_space
 from wkflow.target import open_target
@@ -33,6 +34,7 @@ def take(run: Run, config: Config) -> None:
     if run.plan.remote:
         root.mkdir(parents=True, exist_ok=True)
     hold(root)
+    end_jobs(run.dir)
     if dataset_state(open_target(config).dataset) != run.state:
         raise ConflictError(
             "another run or program has changed the dataset just now", where=root, hint="run the command again"

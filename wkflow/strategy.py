@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
 from typing import Any
 
 from wkflow.errors import UsageError
+from wkflow.planner import REGION_VOXELS
+from wkflow.slurm.resources import Given, default_resources, slurm_resources
 
 
 class Strategy(StrEnum):
@@ -24,20 +26,32 @@ class Strategy(StrEnum):
 
 LOCAL = (Strategy.MULTIPROCESSING, Strategy.SEQUENTIAL)
 
+CLUSTER_JOBS = 100
+"""Jobs in flight, if nothing else is said."""
+
+RETRIES = 2
+LATENCY_SECONDS = 60
+"""How long files of another node may take to become visible."""
+
 
 @dataclass(frozen=True)
 class Execution:
-    """How Snakemake is started. ``cores``: worker threads in all; ``keep_going``: after a failure, with other layers."""
+    """How Snakemake is started. ``arguments``: its options; ``cores``: worker threads in all, None on a cluster; ``options``:
+    keys of the config that follow."""
 
-    cores: int
-    keep_going: bool = False
+    arguments: tuple[str, ...]
+    cores: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def arguments(self) -> list[str]:
-        return ["--cores", str(self.cores), *(["--keep-going"] if self.keep_going else [])]
+    def place(self) -> str:
+        """Where jobs run, for people."""
+        return "a cluster" if self.cores is None else f"{self.cores} core(s)"
 
 
-def execution(strategy: Strategy, jobs: int | None, job_resources: Mapping[str, Any] | None) -> Execution:
+def execution(
+    strategy: Strategy, jobs: int | None, job_resources: Mapping[str, Any] | None, *, keep_going: bool = False
+) -> Execution:
     """Check the combination as ``webknossos`` does. Raises :class:`UsageError`, the reason in its first sentence."""
     if strategy in LOCAL and job_resources is not None:
         raise UsageError(
@@ -53,15 +67,43 @@ def execution(strategy: Strategy, jobs: int | None, job_resources: Mapping[str, 
         )
     if strategy is Strategy.SLURM_BATCHING:
         _check_batching(jobs, "batch_size" in (job_resources or {}))
-    if strategy not in LOCAL:
+    if strategy is Strategy.KUBERNETES:
         raise UsageError(
             f"The distribution strategy {strategy} is not supported yet.",
             where="--distribution-strategy",
-            hint="choose multiprocessing or sequential",
+            hint="choose multiprocessing, sequential, slurm or slurm+batching",
         )
-    if strategy is Strategy.SEQUENTIAL:
-        return Execution(cores=1)
-    return Execution(cores=jobs or usable_cpus())
+    if strategy in (Strategy.SLURM, Strategy.SLURM_BATCHING):
+        return _slurm(strategy, jobs, slurm_resources(job_resources or {}))
+    cores = 1 if strategy is Strategy.SEQUENTIAL else jobs or usable_cpus()
+    return Execution(("--cores", str(cores), *(["--keep-going"] if keep_going else [])), cores)
+
+
+def _slurm(strategy: Strategy, jobs: int | None, given: Given) -> Execution:
+    """Failed jobs are tried again, with more memory and time and on another node, while the others go on."""
+    is_batching = strategy is Strategy.SLURM_BATCHING
+    if given.batch_size and not is_batching:
+        raise UsageError(
+            "batch_size is for slurm+batching only",
+            where="--job-resources",
+            hint="choose --distribution-strategy slurm+batching, or leave it out",
+        )
+    defaults = default_resources(given)
+    arguments = (
+        *("--executor", "slurm", "--jobs", str(jobs or CLUSTER_JOBS), "--retries", str(RETRIES), "--keep-going"),
+        *("--latency-wait", str(LATENCY_SECONDS), "--slurm-status-command", "squeue", "--slurm-no-requeue"),
+        "--slurm-pass-command-as-script",  # or a shell would look for variables in the paths
+        *(["--default-resources", *defaults] if defaults else []),
+    )
+    options = {
+        "job_threads": given.cpus,
+        "job_memory_mb": given.memory_mb,
+        "job_memory_per_thread_mb": given.memory_per_cpu_mb,
+        "job_minutes": given.runtime_minutes,
+        "job_voxels": given.batch_size and given.batch_size * REGION_VOXELS,
+        "jobs_per_mag": jobs if is_batching else None,
+    }
+    return Execution(arguments, None, {key: value for key, value in options.items() if value is not None})
 
 
 def _check_batching(jobs: int | None, has_batch_size: bool) -> None:

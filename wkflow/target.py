@@ -27,7 +27,9 @@ def open_target(config: Config) -> Opened:
 
 
 def known_home(config: Config) -> Path | None:
-    """The folder of a run for a server, as far as it can be found without asking the server."""
+    """The dataset, or the folder of a run for a server as far as it can be found without asking the server."""
+    if not config.is_remote:
+        return config.target_path.resolve()
     if config.run_dir:
         return absolute_path(config.run_dir, "run_dir").resolve()
     dataset_id = parse_target(config.target_url).dataset_id

@@ -113,6 +113,24 @@ def test_all_forms_of_urls_lead_to_the_dataset(tmp_path: Path, monkeypatch: pyte
         refused(remote, monkeypatch, UsageError, second, target=f"{server.url}/datasets/lab/l4_sample")
 
 
+def test_a_sharing_token_behind_a_short_link_is_used_unless_another_one_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(tmp_path, sharing_token=SHARING) as remote:
+        links, url = remote.server.state.links, remote.server.url
+        for given, found in (("", SHARING), ("given-token", "given-token")):
+            monkeypatch.setenv("WKFLOW_SHARING_TOKEN", given)
+            remote.server.requests.clear()
+            links["Ab-1"] = f"{remote.target}?token={SHARING}"
+            run = look(remote, monkeypatch, target=f"{url}/links/Ab-1")
+            assert SHARING not in run.plan.dump().decode()
+            assert {one.query["sharingToken"] for one in remote.server.requests.all if one.query} == {found}
+        monkeypatch.setenv("WKFLOW_SHARING_TOKEN", "")
+        for broken in ("a%00b", "a%0D%0Ab", "%C3%BC"):
+            links["Ab-1"] = f"{remote.target}?token={broken}"
+            refused(remote, monkeypatch, UsageError, "characters that no token has", target=f"{url}/links/Ab-1")
+
+
 def test_the_storage_must_be_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(tmp_path) as remote:
         for layer in remote.server.dataset(remote.dataset_id).source["dataLayers"]:

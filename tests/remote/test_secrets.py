@@ -109,16 +109,20 @@ def test_nobody_listens(tmp_path: Path) -> None:
     _check_nowhere(CANARY, watched, tmp_path)
 
 
-def test_a_sharing_token_reads_and_is_shown_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["{long}", "{url}/links/Ab-1"], ids=["in the URL", "behind a short link"])
+def test_a_sharing_token_reads_and_is_shown_nowhere(tmp_path: Path, way: str) -> None:
     with served(tmp_path, sharing_token=SHARING) as remote:
-        command = [sys.executable, "-m", "wkflow", "verify", f"{remote.target}?token={SHARING}"]
+        long = f"{remote.target}/view?token={SHARING}#1,2,3"
+        remote.server.state.links["Ab-1"] = long
+        target = way.format(long=long, url=remote.server.url)
+        command = [sys.executable, "-m", "wkflow", "verify", target]
         watched = _Watched(command, remote.folder, clean_environment())
         assert watched.code == 0, watched.said
         _check_nowhere(SHARING, watched, tmp_path)
         with_query = [one for one in remote.server.requests.all if SHARING in one.query.values()]
         assert {one.path.rpartition("/")[2] for one in with_query} == {remote.dataset_id}
         command = [sys.executable, "-m", "wkflow", "downsample", "--transfer-mode", "http"]
-        refused = _Watched([*command, f"{remote.target}?token={SHARING}"], remote.folder, clean_environment())
+        refused = _Watched([*command, target], remote.folder, clean_environment())
         assert refused.code == 1
         assert "only a sharing token is given" in refused.said
         assert remote.server.requests.count("POST") == 0

@@ -29,7 +29,7 @@ from wkflow.errors import DeniedError, RemoteError, UsageError
 from wkflow.remote.credentials import Credentials
 from wkflow.remote.http import Http, Patience
 from wkflow.remote.parts import FilePart
-from wkflow.remote.patience import retry_after
+from wkflow.remote.patience import Notices, retry_after
 
 PATIENCE = Patience(tries=3, first_pause=0.001, longest_pause=0.01)
 
@@ -79,6 +79,7 @@ def answer(content: bytes, *headers: str, status: str = "200 OK", length: int | 
     return "\r\n".join(lines).encode() + content
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CONTENT = bytes(range(256)) * 4000
 CUT = 700_000
 
@@ -235,6 +236,45 @@ def test_what_passes_is_tried_again_and_not_for_ever(passing: int | None) -> Non
     assert (error.value.status, len(server.asked)) == (passing, 3)
 
 
+def test_whoever_waits_is_told_why_from_the_third_try_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WK_TOKEN", "T0KEN")
+    said: list[str] = []
+    busy = answer(b"restarting\nT0KEN\x1b[2J", status="503 Busy")
+    server = Raw(busy, busy, busy, answer(b"7"))
+    patience = Patience(tries=5, first_pause=0.001, say=said.append)
+    assert Http(trusted=[], credentials=Credentials(), patience=patience).json("GET", f"{server.url}/x?token=S") == 7
+    why = "the server is busy or being restarted: restarting ***\\x1b[2J"
+    assert said == [
+        f"{why} (GET {server.url}/x?token=***: status 503): trying again ({number} of 5)" for number in (3, 4)
+    ]
+
+
+def test_who_comes_through_at_the_second_try_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    server = Raw(answer(b"", status="503 Busy"), answer(b"7"))
+    assert http().json("GET", server.url) == 7
+    assert capsys.readouterr().err == ""
+
+
+def test_notices_go_to_stderr_and_not_too_often(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("wkflow.remote.patience.time", SimpleNamespace(monotonic=lambda: now))
+    notices = Notices()
+    for now, line in ((1000.0, "one"), (1029.9, "two"), (1030.0, "three"), (1059.0, "four"), (1061.0, "five")):  # noqa: B007
+        notices(line)
+    found = capsys.readouterr()
+    assert (found.out, found.err.split()) == ("", ["one", "three", "five"])
+
+
+def test_nobody_needs_to_listen_to_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="ascii") as full:  # noqa: PTH123
+        monkeypatch.setattr("sys.stderr", full)
+        Notices()("nobody hears that")
+        monkeypatch.undo()
+        full.buffer.raw.close()  # type: ignore[attr-defined]
+
+
 def test_a_body_that_is_read_from_disk_is_sent_anew_with_each_try(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"0123456789")
     part = FilePart.of("up", "x", tmp_path / "x", 2, 4, 1)
@@ -264,6 +304,40 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
         assert time.monotonic() - began < 30
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ENDLESS = {
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a line of the header": (b"HTTP/1.1 200 ", b"O"),
+    "header lines": (HEAD, b"X: 1\r\n"),
+    "the size of a chunk": (CHUNKED, b"0"),
+    "lines behind the last chunk": (CHUNKED + b"1\r\n7\r\n0\r\n", b"X: 1\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("wkflow.remote.timely._TIMEOUTS", 0.002)  # of 60 seconds
+    begin, more = ENDLESS[name]
+    server = Raw(*[begin + more * 100_000] * 3, pause=0.001, step=1)
+    with pytest.raises(RemoteError, match=r"timed out.*3 tries"):
+        http().json("GET", server.url)
+    assert len(server.asked) == 3
+
+
+def test_a_file_that_drips_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("wkflow.remote.received._SLOW", 0.05)
+    server = Raw(*[answer(bytes(10_000))] * 3, pause=0.001, step=1)
+    with pytest.raises(RemoteError, match=r"comes too slowly .3 tries"):
+        http().download(server.url, tmp_path / "file")
+
+
+def test_a_file_that_takes_long_but_goes_on_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("wkflow.remote.received._SLOW", 0.001)
+    monkeypatch.setattr("wkflow.remote.received._LEAST", 1)
+    server = Raw(answer(bytes(100)), pause=0.002, step=1)
+    assert http().download(server.url, tmp_path / "file") == 100
+
+
 @pytest.mark.parametrize("variable", ["WK_TIMEOUT", "WKFLOW_HTTP_TRIES"])
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "ten", "\xb2", "9" * 5000])
 def test_numbers_of_the_environment_that_are_none(monkeypatch: pytest.MonkeyPatch, variable: str, text: str) -> None:
@@ -288,7 +362,6 @@ def test_a_refusal_that_drips_for_ever_is_given_up(monkeypatch: pytest.MonkeyPat
     assert len(error.value.body) < 16_000
 
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 NO_JSON = {
     "a page": (answer(b"<html>"), "is no JSON"),
     "half of it": (answer(b"{"), "is no JSON"),

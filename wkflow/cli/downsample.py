@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -213,8 +212,10 @@ def downsample(  # noqa: PLR0913 the options of the command
 
     Everything after -- is handed on to Snakemake.
     """
+    how = execution(distribution_strategy, jobs, job_resources, keep_going=keep_going)
     config = Config.of(
         {
+            **how.options,
             "target": target if is_remote(target) else str(local_target(target)),
             "transfer_mode": transfer_mode,
             "access_mode": access_mode,
@@ -235,9 +236,8 @@ def downsample(  # noqa: PLR0913 the options of the command
         typer.echo("then the run starts anew; nothing was touched")
         return
     run = current_run(config)
-    how = replace(execution(distribution_strategy, jobs, job_resources), keep_going=keep_going)
     if dry_run_:
-        dry_run.show(run, config.threads_per_job, how.cores)
+        dry_run.show(run, config, how)
         return
     _ = token  # it is in the environment: see wkflow.cli.secret
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])

@@ -12,17 +12,19 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from wkflow.config import Config
 from wkflow.geometry import Mag
 from wkflow.plan import Job, LayerPlan
-from wkflow.resources import JobResources, Machine, job_resources, machine_memory_mb
+from wkflow.resources import JobResources, Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run
 from wkflow.space import needs
+from wkflow.strategy import Execution
 
 _COLUMNS = ("layer", "from", "new mag", "shape", "jobs", "reads", "writes", "memory per job")
 _PIPE_WIDTH = 10_000
 
 
-def show(run: Run, most_threads: int, cores: int) -> None:
+def show(run: Run, config: Config, how: Execution) -> None:
     """Print one line per new mag. Bytes are those of the voxels before compression."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     for note in run.notes:
@@ -31,8 +33,7 @@ def show(run: Run, most_threads: int, cores: int) -> None:
         console.print("nothing to do")
         return
     table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
-    machine = Machine(cores, machine_memory_mb(), run.plan.jobs_at_once)
-    resources = partial(job_resources, most_threads=most_threads, machine=machine)
+    resources = _resources(run, config, how)
     for layer in run.plan.layers:
         for source, mag in layer.mag_steps():
             table.add_row(*_row(layer, source, mag, resources))
@@ -44,7 +45,14 @@ def show(run: Run, most_threads: int, cores: int) -> None:
         console.print(f"then new mags go to {remote.base}/datasets/{remote.dataset_id}, one by one", markup=False)
     jobs = sum(1 for _ in run.plan.jobs())
     done = sum(run.dir.marker(job.id).is_file() for job in run.plan.jobs())
-    console.print(f"{jobs} job(s), {done} of them done, on {cores} core(s); nothing was touched")
+    console.print(f"{jobs} job(s), {done} of them done, on {how.place}; nothing was touched")
+
+
+def _resources(run: Run, config: Config, how: Execution) -> Callable[[Job], JobResources]:
+    if how.cores is None:
+        return partial(cluster_resources, most_threads=config.threads_per_job, asked=config.asked)
+    machine = Machine(how.cores, machine_memory_mb(), run.plan.jobs_at_once)
+    return partial(job_resources, most_threads=config.threads_per_job, machine=machine)
 
 
 def _row(layer: LayerPlan, source: Mag, mag: Mag, resources: Callable[[Job], JobResources]) -> list[str]:

@@ -27,11 +27,13 @@ _NO_RUN = ("--dry-run", "-n", "--help", "-h", "--")
 
 @dataclass(frozen=True)
 class Order:
-    """What Snakemake is to do. ``log``: the file for its output, None for ours."""
+    """What Snakemake is to do. ``temporary``: the folder for its temporary files; ``log``: the file for its output, None for
+    ours."""
 
     arguments: tuple[str, ...]
     directory: str
     environment: Mapping[str, str]
+    temporary: str
     log: str | None
 
 

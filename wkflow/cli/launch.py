@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 from wkflow.cli import early
 from wkflow.cli.display import display_for
 from wkflow.config import Config
-from wkflow.errors import PipelineError, UsageError
+from wkflow.errors import HeldError, PipelineError, UsageError
 from wkflow.failure import explain_end
 from wkflow.files import read_json, write_json
 from wkflow.home import home
@@ -24,12 +25,16 @@ from wkflow.modes import TransferMode
 from wkflow.progress import Watch
 from wkflow.receipt import receipt
 from wkflow.remote.credentials import without_secrets
+from wkflow.resources import shortages
 from wkflow.run import Run, begin
 from wkflow.rundir import RunDir
+from wkflow.slurm.queue import end_jobs
 from wkflow.start import take
 from wkflow.strategy import Execution
 
 _POLL_SECONDS = 0.1
+_CANCEL_SECONDS = 15.0
+_MOST_ERRORS = 10
 OUTPUT = "snakemake"
 """The log of what Snakemake itself says."""
 
@@ -45,7 +50,7 @@ class Output:
 def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra: Sequence[str]) -> None:
     """Run the plan to its end. Raises :class:`PipelineError` with the one message that matters."""
     display = display_for(quiet=output.quiet, plain=output.verbose)
-    for note in run.notes:
+    for note in [*run.notes, *_warnings(run, config, how)]:
         display.say(note)
     was_done = run.is_done
     if not run.plan.layers or (was_done and not extra):
@@ -78,6 +83,13 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     display.summary(watch, time.monotonic() - began)
     if run.plan.remote:
         display.say(_handed_over(run, config))
+
+
+def _warnings(run: Run, config: Config, how: Execution) -> list[str]:
+    """What is asked for jobs on a cluster and will probably not do."""
+    if how.cores is not None or run.is_done:
+        return []
+    return [f"warning: {shortage}" for shortage in shortages(run.plan, config.threads_per_job, config.asked)]
 
 
 def _handed_over(run: Run, config: Config) -> str:
@@ -149,29 +161,38 @@ def snakemake(
     log.write_bytes(b"")
     with TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary:
         environment = dict(os.environ) if with_token else without_secrets(os.environ)
-        process = early.give(
-            early.Order(
-                tuple(arguments),
-                str(run_dir.path),
-                {**environment, "TMPDIR": temporary},
-                None if output.verbose else str(log.absolute()),
-            )
-        )
+        if early.is_local(arguments):  # jobs on other hosts do not find that folder
+            environment["TMPDIR"] = temporary
+        log_path = None if output.verbose else str(log.absolute())
+        process = early.give(early.Order(tuple(arguments), str(run_dir.path), environment, temporary, log_path))
         try:
             yield process
         finally:
-            if process.poll() is None:
+            is_stopped = process.poll() is None
+            if is_stopped:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+            if is_stopped:
+                _cancel(run_dir)
+
+
+def _cancel(run_dir: RunDir) -> None:
+    """Let nothing of a run that is stopped go on in a queue."""
+    try:
+        if cancelled := end_jobs(run_dir, _CANCEL_SECONDS):
+            sys.stderr.write(f"cancelled {cancelled} job(s) in Slurm's queue\n")
+    except HeldError as error:  # the next start looks again
+        sys.stderr.write(f"{error}\n")
 
 
 def failure(run_dir: RunDir, said: str) -> PipelineError:
     """The errors of the jobs that failed, the first one first; else the end of Snakemake's own output."""
     notes = sorted(run_dir.errors.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    errors = {note.stem: content["error"] for note in notes if isinstance(content := read_json(note), dict)}
-    texts = [f"{error}\n  log: {run_dir.log(name)}" for name, error in errors.items()]
+    found = {note.stem: content for note in notes if isinstance(content := read_json(note), dict)}
+    texts = [f"{error['error']}\n  log: {error.get('log', run_dir.log(name))}" for name, error in found.items()]
     if texts:
-        return PipelineError("\n\n".join(texts))
+        more = f"\n\n... and {len(texts) - _MOST_ERRORS} more: {run_dir.errors}" if len(texts) > _MOST_ERRORS else ""
+        return PipelineError("\n\n".join(texts[:_MOST_ERRORS]) + more)
     if text := explain_end(run_dir, said):
         return PipelineError(text)
     lines = [line for line in said.splitlines() if line.strip()]

@@ -46,7 +46,7 @@ def _take_order() -> list[str]:
     order = json.loads(line)
     os.environ.clear()
     os.environ.update(order["environment"])
-    tempfile.tempdir = None  # the environment may name another one
+    tempfile.tempdir = order["temporary"]
     os.chdir(order["directory"])
     if order["log"]:
         log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -31,7 +31,7 @@ from wkflow.opened import Opened
 from wkflow.remote.url import is_remote
 from wkflow.resources import machine_memory_mb
 from wkflow.rundir import RunDir
-from wkflow.strategy import Strategy, execution
+from wkflow.strategy import usable_cpus
 from wkflow.verification.checks import Checks
 from wkflow.verification.job import checks_file, progress, results
 from wkflow.verification.result import Result, Verdict, as_json, verdicts
@@ -87,7 +87,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     if context.obj:
         raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
     place = _report_place(report)
-    cores = execution(Strategy.MULTIPROCESSING, jobs, None).cores
+    cores = jobs or usable_cpus()
     _ = token  # it is in the environment: see wkflow.cli.secret
     opened = _open(target, access_mode)
     checks = survey(opened.dataset, opened.existing, layer_name, full=full, threads=min(cores, _MOST_THREADS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from wkflow.errors import UsageError
@@ -38,6 +38,15 @@ class Credentials:
         return "Credentials(...)"
 
 
+def remember_sharing_token(token: str, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Use a sharing token that was not given, but found, unless one was: in this process and those that it starts.
+
+    Raises ``UsageError`` if it cannot be sent.
+    """
+    if not environ.get(SHARING_TOKEN, "").strip():
+        environ[SHARING_TOKEN] = _checked(token, "TARGET")
+
+
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """For programs that do not need them."""
     return {key: value for key, value in environ.items() if key not in (TOKEN, SHARING_TOKEN)}
@@ -45,11 +54,15 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _read(environ: Mapping[str, str], variable: str) -> str | None:
     value = environ.get(variable, "").strip()
-    if value and not _SENDABLE.fullmatch(value):
+    return _checked(value, variable) if value else None
+
+
+def _checked(token: str, where: str) -> str:
+    if not _SENDABLE.fullmatch(token):
         raise UsageError(
-            "the token has characters that no token has", where=variable, hint="copy it anew from <server>/auth/token"
+            "the token has characters that no token has", where=where, hint="copy it anew from <server>/auth/token"
         )
-    return value or None
+    return token
 
 
 def mask(text: str, environ: Mapping[str, str] = os.environ) -> str:

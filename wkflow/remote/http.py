@@ -19,7 +19,6 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util import parse_url
 
@@ -29,6 +28,7 @@ from wkflow.remote.download import Download
 from wkflow.remote.patience import TRIES, Passing, Patience, positive, retry_after
 from wkflow.remote.received import check_plain, content, length, parsed
 from wkflow.remote.refusals import DENIED, beginning, cause, check_ok, denied, reason, refused
+from wkflow.remote.timely import TimelyAdapter
 
 __all__ = ["TIMEOUT", "TRIES", "Body", "Http", "Patience"]
 
@@ -183,6 +183,7 @@ class Http:
                 if tried >= self._patience.tries:
                     passing.error.what += f" ({tried} tries)"
                     raise passing.error from None
+                self._patience.tell(passing.error, tried)
                 time.sleep(self._patience.pause(tried, passing.pause))
 
     @contextmanager
@@ -235,7 +236,7 @@ class Http:
             session.auth = _no_auth  # or requests would look for a password in ~/.netrc
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=4, max_retries=0))
+                session.mount(scheme, TimelyAdapter(pool_connections=4, pool_maxsize=4, max_retries=0))
             self._local.session = session
         session = self._local.session
         assert isinstance(session, requests.Session)

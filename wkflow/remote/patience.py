@@ -5,28 +5,58 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from wkflow.errors import RemoteError, UsageError
+from wkflow.errors import RemoteError, UsageError, message
 
 TRIES = "WKFLOW_HTTP_TRIES"
 """Environment variable: how often a request is made at most."""
 
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _LONGEST_HEADER = 64
+_SILENT_TRIES = 1  # that fail: most requests come through then
+_SILENT_SECONDS = 30.0
+
+
+class Notices:
+    """Lines on stderr, of which ``seconds`` pass between one and the next; those that come meanwhile are left out."""
+
+    def __init__(self, seconds: float = _SILENT_SECONDS) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+        self._lock = Lock()
+
+    def __call__(self, line: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next:
+                return
+            self._next = now + self._seconds
+        with suppress(OSError, ValueError):  # nobody reads it, or nobody can
+            print(line, file=sys.stderr, flush=True)
+
+
+_notices = Notices()
+"""Of this process: whoever waits for it wants to know why, once for all its requests."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a request is made at most, and the pauses between, in seconds. A server may ask for a longer one."""
+    """How often a request is made at most, and the pauses between, in seconds. A server may ask for a longer one. ``say``
+    gets a line if a request is made for the third time or more often."""
 
     tries: int = 10
     first_pause: float = 0.3
     longest_pause: float = 60.0
+    say: Callable[[str], None] = _notices
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Patience:
@@ -36,6 +66,12 @@ class Patience:
         """After so many tries: twice as long each time, and not for all clients at once."""
         own = self.first_pause * 2 ** (tried - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         return float(min(self.longest_pause, max(own, asked or 0.0)))
+
+    def tell(self, error: RemoteError, tried: int) -> None:
+        """Say why a request that was made ``tried`` times is made once more. In ``error`` there is no secret any more."""
+        if tried > _SILENT_TRIES:
+            why = " ".join(f"{error.what} ({error.where})".split())
+            self.say(message(f"{why}: trying again ({tried + 1} of {self.tries})"))
 
 
 class Passing(Exception):  # noqa: N818 - it is no error yet

@@ -17,17 +17,23 @@ from wkflow.remote.patience import Passing
 _PIECE = 2**18
 _LARGEST = 64 * 2**20  # bytes of JSON
 _LONGEST = 600.0  # seconds for JSON, from the first byte on
+_LEAST = 2**16  # bytes of any body, in each
+_SLOW = 600.0  # seconds
 _DEEPEST = 100  # levels of JSON, so that nothing that walks through it gets too deep
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def pieces(response: requests.Response, url: str) -> Iterator[bytes]:
-    """The body, as it comes and never decoded. Raises ``Passing`` if it ends too early."""
+    """The body, as it comes and never decoded. Raises ``Passing`` if it ends too early, or comes too slowly."""
     check_plain(response, url)
-    size = 0
+    size, wanted, deadline = 0, _LEAST, time.monotonic() + _SLOW
     while piece := response.raw.read1(_PIECE, decode_content=False):
         size += len(piece)
         yield piece
+        if time.monotonic() > deadline:
+            if size < wanted:
+                raise Passing(RemoteError("the answer comes too slowly", where=mask(url)))
+            wanted, deadline = size + _LEAST, time.monotonic() + _SLOW
     announced = length(response)
     if announced is not None and size != announced:
         raise Passing(RemoteError(f"the answer was cut off: {size} of {announced} bytes have come", where=mask(url)))

@@ -70,10 +70,21 @@ class Server:
     def datastore_version(self) -> int:
         return min(self.version, _DATASTORE_VERSION)
 
+    def follow(self, link: str) -> tuple[Target, str | None]:
+        """Where a short link leads, and the sharing token that is in there."""
+        url = f"{self._api}/shortLinks/byKey/{quote(link, safe='')}"
+        address, sharing_token = without_secret(Answer(self._get(url), url).text("longLink"))
+        target = parse_target(address)
+        if target.base != self.base or target.link is not None:
+            raise UsageError(
+                "the short link leads to another server or link", where=f"TARGET {target}", hint="give that URL itself"
+            )
+        return target, sharing_token
+
     def resolve(self, target: Target) -> str:
         """The id of the dataset that a URL leads to."""
         if target.link is not None:
-            target = self._follow(target.link)
+            target, _ = self.follow(target.link)
         if target.dataset_id is not None:
             return target.dataset_id
         return self._find(target.organization or "", target.name or "")
@@ -175,15 +186,6 @@ class Server:
                 hint="ask the server's administrator to give the data store an https URL",
             )
         self.http.trust(datastore.url)
-
-    def _follow(self, key: str) -> Target:
-        url = f"{self._api}/shortLinks/byKey/{quote(key, safe='')}"
-        target = parse_target(without_secret(Answer(self._get(url), url).text("longLink"))[0])
-        if target.base != self.base or target.link is not None:
-            raise UsageError(
-                "the short link leads to another server or link", where=f"TARGET {target}", hint="give that URL itself"
-            )
-        return target
 
     def _find(self, organization: str, name: str) -> str:
         """The id of a dataset of that name, which is unique only by accident."""

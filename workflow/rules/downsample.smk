@@ -15,8 +15,8 @@ rule downsample:
         "../../envs/wkflow.yaml"
     threads: lambda job: RULES.resources(job).threads
     resources:
-        mem_mb=lambda job: RULES.resources(job).memory_mb,
-        runtime=lambda job: RULES.resources(job).runtime_minutes,
+        mem_mb=lambda job, attempt: RULES.resources(job, attempt).memory_mb,
+        runtime=lambda job, attempt: RULES.resources(job, attempt).runtime_minutes,
         connections=lambda job: RULES.connections_of(job),
     params:
         python=lambda _: RULES.python,

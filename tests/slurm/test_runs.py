@@ -1,0 +1,98 @@
+"""A dataset downsampled on a cluster is the same, byte for byte, as one downsampled here."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+from workflow.commands import ROOT
+
+from slurm.cluster import Cluster
+from slurm.runs import SLURM, check_same, downsample, environment, local_twin, three_layers
+
+
+def test_the_example_of_the_users_page_ends_well_though_its_memory_is_far_too_small(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    dataset = three_layers(tmp_path / "cortex")
+    twin = local_twin(dataset)
+    done = downsample(cluster, dataset, "--jobs", 4, *SLURM, "--job-resources", '{"mem": "10M"}')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "10 MB of memory are asked for, but jobs will probably need" in done.stdout
+    check_same(dataset, twin)
+    jobs = cluster.jobs("cortex.")
+    names = [job.name.rpartition(".")[0] for job in jobs]
+    assert sorted(set(names)) == ["cortex.color.2", "cortex.other.2", "cortex.seg.2"] or all(
+        "2_to_" in n for n in names
+    )
+    states = [job.state for job in jobs]
+    assert states.count("COMPLETED") == 3
+    assert len(states) - 3 == sum(state in ("FAILED", "OUT_OF_MEMORY") for state in states) == 3
+    again = downsample(cluster, dataset, *SLURM)
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout
+    assert len(cluster.jobs("cortex.")) == len(jobs)
+
+
+def test_nothing_needs_to_be_asked_for(cluster: Cluster, tmp_path: Path) -> None:
+    """Also in a folder whose name means something to shells, to Snakemake and to Slurm."""
+    dataset = three_layers(tmp_path / "it's $HOME {x} `y` &")
+    twin = local_twin(dataset)
+    done = downsample(cluster, dataset, *SLURM)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "asked for" not in done.stdout
+    check_same(dataset, twin)
+
+
+def test_batches_are_fewer_and_larger_jobs(cluster: Cluster, tmp_path: Path) -> None:
+    sparse = LayerSpec(
+        "sparse", size=(2048, 2048, 4096), pattern="zeros", storage=Storage("zarr3", shard=(512, 512, 512))
+    )
+    whole = make_dataset(DatasetSpec((sparse,)), tmp_path / "whole")
+    options = ("--coarsest-mag", "2")
+    counts = {}
+    for name, how in {
+        "each": SLURM,
+        "two": ("--distribution-strategy", "slurm+batching", "--job-resources", "batch_size=2"),
+        "one": ("--distribution-strategy", "slurm+batching", "--jobs", "1"),
+    }.items():
+        dataset = tmp_path / name
+        subprocess.run(["cp", "-r", whole, dataset], check=True)
+        done = downsample(cluster, dataset, *options, *how)
+        assert done.returncode == 0, done.stdout + done.stderr
+        counts[name] = len(cluster.jobs(f"{name}.sparse"))
+    assert counts == {"each": 2, "two": 1, "one": 1}
+
+
+def test_plain_snakemake_with_the_profile_does_the_same(cluster: Cluster, tmp_path: Path) -> None:
+    dataset = three_layers(tmp_path / "plain")
+    twin = local_twin(dataset)
+    (tmp_path / "config.yaml").write_text(f"target: {dataset}\njob_voxels: 65536\n")
+    profile = ["--profile", str(ROOT / "profiles/slurm"), "--configfile", "config.yaml", "--jobs", "4"]
+    done = _snakemake(cluster, tmp_path, *profile)
+    assert done.returncode == 0, done.stderr
+    check_same(dataset, twin)
+    assert len(cluster.jobs("plain.color.2")) == 4  # and one for the rest
+
+
+def test_another_executor_takes_the_same_jobs(cluster: Cluster, tmp_path: Path) -> None:
+    dataset = three_layers(tmp_path / "generic")
+    twin = local_twin(dataset)
+    submit = "sbatch --parsable --output=/dev/null --mem={resources.mem_mb} --time={resources.runtime} --cpus-per-task={threads}"
+    options = ["--executor", "cluster-generic", "--cluster-generic-submit-cmd", submit, "--jobs", "4"]
+    done = downsample(cluster, dataset, "--", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_same(dataset, twin)
+    assert len([job for job in cluster.jobs() if Path(job.folder) == _run_folder(dataset)]) == 3
+
+
+def _run_folder(dataset: Path) -> Path:
+    return next(path.parent for path in dataset.glob(".wkflow/*/plan.json"))
+
+
+def _snakemake(cluster: Cluster, cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / ".venv/bin/snakemake"), "--snakefile", str(ROOT / "Snakefile"), *options]
+    return subprocess.run(
+        command, cwd=cwd, env=environment(cluster), capture_output=True, text=True, timeout=300, check=False
+    )
