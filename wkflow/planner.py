@@ -255,7 +255,7 @@ def _count(layer: LayerPlan, mag: Mag, voxels: int) -> int:
 def _cell(layer: LayerPlan, mag: Mag, voxels: int) -> tuple[Vec3, int]:
     """The shape of a region, and how many indices of additional axes it takes together. ``voxels``: of a region."""
     box = layer.box_in(mag)
-    cell = region_cell(layer.target(mag).layout.shard, voxels)
+    cell = region_cell(layer.target(mag).layout.shard, voxels, box.shape)
     extras = _extras(layer)
     together = max(1, voxels // max(1, box.volume)) if box.cells(cell).volume == 1 else 1
     return cell, ceil_div(extras, ceil_div(extras, min(together, extras)))
@@ -265,13 +265,21 @@ def _extras(layer: LayerPlan) -> int:
     return prod(axis.stop - axis.start for axis in layer.extra_axes)
 
 
-def region_cell(shard: Vec3, voxels: int) -> Vec3:
+def region_cell(shard: Vec3, voxels: int, box: Vec3 | None = None) -> Vec3:
     """The shape of a region in target voxels: a shard whose shortest edge is doubled until it has ``voxels``.
+
+    Edges that are as long as the ``box`` that is cut are not doubled, and half as many voxels inside of it are too few.
 
     >>> region_cell((1024, 1024, 1024), 1024**3), region_cell((4096, 4096, 32), 1024**3)
     ((1024, 1024, 1024), (4096, 4096, 64))
+    >>> region_cell((1024, 1024, 1024), 1024**3, (10240, 10240, 64))
+    (4096, 4096, 1024)
     """
     cell = list(shard)
-    while prod(cell) < voxels:
-        cell[cell.index(min(cell))] *= 2
+    longest = box or (2**62, 2**62, 2**62)
+    while prod(cell) < voxels or 2 * prod(map(min, cell, longest)) <= voxels:
+        shorter = [axis for axis in range(3) if cell[axis] < longest[axis]]
+        if not shorter:
+            break
+        cell[min(shorter, key=lambda axis: cell[axis])] *= 2
     return (cell[0], cell[1], cell[2])

@@ -43,29 +43,34 @@ class Cluster:
     def stop(self) -> None:
         self._script("stop")
 
+    def restart(self, *, accounting: bool) -> None:
+        self.stop()
+        self.start(accounting=accounting)
+
     @property
     def is_running(self) -> bool:
         command = [str(SCRIPT), "status"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def jobs(self, name: str = "") -> list[Job]:
-        """Those with ``name`` in their name, also those that have ended, the oldest first."""
+    def jobs(self, of: Path, name: str = "") -> list[Job]:
+        """Those of a run below the folder ``of``, with ``name`` in their name; also those that have ended, the oldest first."""
         lines = self.run("squeue", "--noheader", "--states=all", "--format=%A|%j|%T|%N|%Z").splitlines()
-        jobs = (Job(*line.split("|", 4)) for line in lines)
-        return sorted((job for job in jobs if name in job.name), key=lambda job: int(job.id))
+        jobs = [Job(*line.split("|", 4)) for line in lines]
+        chosen = [job for job in jobs if name in job.name and Path(job.folder).is_relative_to(of)]
+        return sorted(chosen, key=lambda job: int(job.id))
 
-    def queue(self, name: str = "") -> list[Job]:
+    def queue(self, of: Path = Path("/"), name: str = "") -> list[Job]:
         """Those that wait or run."""
-        return [job for job in self.jobs(name) if not job.is_over]
+        return [job for job in self.jobs(of, name) if not job.is_over]
 
-    def running(self, name: str, count: int = 1) -> list[Job]:
+    def running(self, of: Path, count: int = 1, name: str = "") -> list[Job]:
         """Wait until so many jobs run."""
-        return wait_for(
-            lambda: (
-                found if len(found := [job for job in self.queue(name) if job.state == "RUNNING"]) >= count else None
-            ),
-            f"{count} running job(s) {name}",
-        )
+
+        def look() -> list[Job] | None:
+            found = [job for job in self.queue(of, name) if job.state == "RUNNING"]
+            return found if len(found) >= count else None
+
+        return wait_for(look, f"{count} running job(s)")
 
     def submit(self, *options: str, command: str = "sleep 600") -> str:
         return self.run("sbatch", "--parsable", "--output=/dev/null", *options, f"--wrap={command}").strip()

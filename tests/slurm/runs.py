@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -21,9 +22,9 @@ from slurm.cluster import Cluster, wait_for
 SLURM = ("--distribution-strategy", "slurm")
 
 
-def three_layers(path: Path) -> Path:
-    """One job each."""
-    common = {"size": (128, 128, 64), "storage": Storage("zarr3", shard=(64, 64, 64))}
+def three_layers(path: Path, size: tuple[int, int, int] = (128, 128, 64)) -> Path:
+    """One job each, if nothing else is said."""
+    common = {"size": size, "storage": Storage("zarr3", shard=(64, 64, 64))}
     return make_dataset(
         DatasetSpec(
             (
@@ -34,6 +35,22 @@ def three_layers(path: Path) -> Path:
         ),
         path,
     )
+
+
+def nearly_empty(path: Path, size: tuple[int, int, int]) -> Path:
+    """A large layer of which only a corner is stored."""
+    make_dataset(
+        DatasetSpec((LayerSpec("color", size=(64, 64, 64), storage=Storage("zarr3", shard=(64, 64, 64))),)), path
+    )
+    properties = path / "datasource-properties.json"
+    content = json.loads(properties.read_text())
+    content["dataLayers"][0]["boundingBox"] |= dict(zip(("width", "height", "depth"), size, strict=True))
+    properties.write_text(json.dumps(content))
+    array = path / "color/1/zarr.json"
+    metadata = json.loads(array.read_text())
+    metadata["shape"] = [metadata["shape"][0], *size]
+    array.write_text(json.dumps(metadata))
+    return path
 
 
 def environment(cluster: Cluster, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -63,11 +80,13 @@ def downsample(
 
 
 @contextmanager
-def started(cluster: Cluster, dataset: object, *options: object) -> Iterator[subprocess.Popen[str]]:
+def started(
+    cluster: Cluster, dataset: object, *options: object, more: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """The command, under way."""
     process = subprocess.Popen(
         command(dataset, *options),
-        env=environment(cluster),
+        env=environment(cluster, more),
         cwd="/",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,11 +100,23 @@ def started(cluster: Cluster, dataset: object, *options: object) -> Iterator[sub
         process.communicate()
 
 
-def local_twin(dataset: Path) -> Path:
+def busy_squeue(cluster: Cluster, folder: Path) -> str:
+    """A PATH with a ``squeue`` that fails until there is a file ``answers`` in the folder."""
+    tools = folder / "bin"
+    tools.mkdir()
+    squeue = cluster.run("which", "squeue").strip()
+    (tools / "squeue").write_text(f'#!/bin/sh\n[ -e {folder}/answers ] && exec {squeue} "$@"\necho busy >&2\nexit 1\n')
+    (tools / "squeue").chmod(0o755)
+    return f"{tools}:{os.environ['PATH']}"
+
+
+def local_twin(dataset: Path, *options: str) -> Path:
     """A copy, to be taken before a run; downsampled on this machine without Slurm."""
     twin = dataset.parent / "local" / dataset.name
     shutil.copytree(dataset, twin)
-    done = subprocess.run(command(twin), env=ENVIRONMENT, cwd="/", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command(twin, *options), env=ENVIRONMENT, cwd="/", capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return twin
 
@@ -100,24 +131,14 @@ def check_same(dataset: Path, twin: Path) -> None:
     assert content(dataset) == content(twin)
 
 
-def programs(word: str, job: str) -> list[psutil.Process]:
-    """Processes of our programs for a job, wherever they run."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"] or []
-        if any(part.endswith(word) for part in line) and job in line:
-            found.append(process)
-    return found
+def program_of(dataset: Path, job: str) -> psutil.Process:
+    """The program of a region job of the dataset, wherever it runs, as soon as it runs."""
 
+    def look() -> psutil.Process | None:
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            if job in line and any(part.endswith("/downsample.py") for part in line) and str(dataset) in " ".join(line):
+                return process
+        return None
 
-def program_of(job: str) -> psutil.Process:
-    """The program of a region job, as soon as it runs."""
-    return wait_for(lambda: next(iter(programs("downsample.py", job)), None), f"the program of {job}")
-
-
-def is_quiet(process: psutil.Process) -> bool:
-    return process.status() == psutil.STATUS_STOPPED
-
-
-def free_cpus() -> int:
-    return os.cpu_count() or 1
+    return wait_for(look, f"the program of {job}")

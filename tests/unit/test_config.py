@@ -27,6 +27,12 @@ WRONG: list[tuple[str, Any]] = [
     *(("access_mode", value) for value in ("direct", "", 1)),
     *(("max_connections", value) for value in (0, 257, 1.5, "many", None)),
     *(("overwrite_pending", value) for value in ("perhaps", None, 2)),
+    *(
+        (f"job_{key}", value)
+        for key in ("voxels", "threads", "memory_mb", "memory_per_thread_mb", "minutes")
+        for value in (0, -1, 1.5, "many", [2])
+    ),
+    *(("jobs_per_mag", value) for value in (0, -1, 1.5, "many")),
     *(("verify", value) for value in ("all", "Full", None, 1, True)),
     *(("ignore_space", value) for value in ("perhaps", None, 2, [True])),
     *(("run_dir", value) for value in (1, ["a"])),

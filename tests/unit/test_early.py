@@ -23,7 +23,7 @@ def _ended() -> Iterator[None]:
 def order(tmp_path: Path, *arguments: str) -> Order:
     log = tmp_path / "log"
     log.touch()
-    return Order(arguments, str(tmp_path), {**os.environ, "OF_THE_ORDER": "yes"}, str(log))
+    return Order(arguments, str(tmp_path), {**os.environ, "OF_THE_ORDER": "yes"}, str(tmp_path), str(log))
 
 
 def waiting() -> list[int]:

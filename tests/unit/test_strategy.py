@@ -47,16 +47,45 @@ def test_a_combination_that_webknossos_refuses(
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("name", ["slurm", "slurm+batching", "kubernetes"])
-def test_clusters_without_job_resources_are_refused(name: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        execution(Strategy(name), None, None)
-    assert str(caught.value.where).startswith("--")
-
-
 @pytest.mark.parametrize(("name", "jobs", "cores"), [("multiprocessing", 3, 3), ("sequential", None, 1)])
 def test_jobs_are_cores_of_this_machine(name: str, jobs: int | None, cores: int) -> None:
-    assert execution(Strategy(name), jobs, None).arguments == ["--cores", str(cores)]
+    how = execution(Strategy(name), jobs, None)
+    assert (how.arguments, how.cores, how.options) == (("--cores", str(cores)), cores, {})
+    assert execution(Strategy(name), jobs, None, keep_going=True).arguments[-1] == "--keep-going"
+
+
+def test_on_slurm_jobs_are_those_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    how = execution(Strategy.SLURM, 7, {"partition": "any", "mem": "2G", "time": "1:00:00", "cpus_per_task": 3})
+    line = " ".join(how.arguments)
+    assert "--executor slurm --jobs 7 " in line
+    assert line.endswith("--default-resources slurm_partition='any'")
+    assert how.options == {"job_memory_mb": 2048, "job_minutes": 60, "job_threads": 3}
+    assert how.cores is None
+    assert "--jobs 100 " in " ".join(execution(Strategy.SLURM, None, None).arguments)
+
+
+def test_failed_jobs_on_slurm_are_tried_again_while_others_go_on() -> None:
+    arguments = execution(Strategy.SLURM, None, None).arguments
+    assert {"--retries", "--keep-going", "--slurm-no-requeue"} <= set(arguments)
+    assert "--verbose" not in arguments
+
+
+def test_a_batch_is_so_many_regions_or_so_many_jobs() -> None:
+    batches = execution(Strategy.SLURM_BATCHING, None, {"batch_size": 3})
+    assert batches.options == {"job_voxels": 3 * 1024**3}
+    jobs = execution(Strategy.SLURM_BATCHING, 5, {"mem_per_cpu": "1G"})
+    assert jobs.options == {"jobs_per_mag": 5, "job_memory_per_thread_mb": 1024}
+    assert "--jobs 5 " in " ".join(jobs.arguments)
+
+
+def test_a_batch_size_without_batching_is_refused() -> None:
+    with pytest.raises(UsageError, match="batch_size is for slurm"):
+        execution(Strategy.SLURM, None, {"batch_size": 3})
+
+
+def test_kubernetes_is_refused() -> None:
+    with pytest.raises(UsageError, match="not supported yet"):
+        execution(Strategy.KUBERNETES, None, None)
 
 
 def test_without_jobs_all_usable_cpus_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from wkflow.errors import message
 from wkflow.slurm.queue import Queued
 
+_CORRECT = "correct --job-resources, then run the same command again"
 _LONGEST = 500  # characters of what others say
 # What slurmstepd and the kernel say about memory, by polling and by control groups.
 _MEMORY = re.compile(
@@ -67,10 +68,12 @@ def why_refused(what: str, said: str) -> str:
     """The message about a job that could not be submitted. ``said``: by the executor plugin."""
     found = _REFUSED.search(said)
     if not found:
-        return message(f"{what} could not be submitted to Slurm: {said.strip()[:_LONGEST]}", where="sbatch")
+        return message(
+            f"{what} could not be submitted to Slurm: {said.strip()[:_LONGEST]}", where="sbatch", hint=_CORRECT
+        )
     lines = [_SBATCH.sub("", line).strip() for line in found.group(1).splitlines()]
     reason = "; ".join(dict.fromkeys(line for line in lines if line))[:_LONGEST]
-    return message(f"Slurm has refused {what}: {reason}", where="sbatch", hint="correct --job-resources")
+    return message(f"Slurm has refused {what}: {reason}", where="sbatch", hint=_CORRECT)
 
 
 def _last_line(log: str) -> str:
