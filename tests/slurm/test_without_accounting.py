@@ -43,9 +43,6 @@ def test_a_start_that_fails_leaves_nothing(cluster_without_accounting: Cluster) 
 
 def _daemons() -> list[str]:
     """Those of the cluster, whatever else runs on the machine."""
-    found = (process.info for process in psutil.process_iter(["name", "cmdline"]))
-    return [
-        info["name"]
-        for info in found
-        if info["name"].startswith("slurm") or str(STATE) in " ".join(info["cmdline"] or [])
-    ]
+    found = [process.info for process in psutil.process_iter(["name", "cmdline", "status"])]
+    alive = [info for info in found if info["status"] != psutil.STATUS_ZOMBIE]
+    return [info["name"] for info in alive if info["name"].startswith("slurm") or str(STATE) in str(info["cmdline"])]

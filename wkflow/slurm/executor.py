@@ -48,13 +48,14 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
 
     runs: ClassVar[dict[Path, Run]] = {}
 
-    def __post_init__(self, test_mode: bool = False) -> None:
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        # Before the thread begins that asks: it would end without a word, and the run would wait for ever.
         self._thread = threading.local()
         self._names: set[str] = set()
         self._looks_in_vain: Counter[str] = Counter()
         self._changed = time.monotonic()
         self._is_any_taken = False
-        super().__post_init__(test_mode)
+        super().__init__(workflow, logger)
 
     @property
     def run_uuid(self) -> str:
