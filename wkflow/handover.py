@@ -67,10 +67,12 @@ class Handover:
     def jobs(self) -> list[Job]:
         return [job for job in self.layer.jobs() if self.mag in job.step.targets]
 
-    def open(self) -> tuple[Opened, OnServer]:
-        """The dataset as it is now. Raises ``ConflictError`` if the mag does not fit to it any more."""
+    def open(self, at: OnServer | None = None) -> tuple[Opened, OnServer]:
+        """The dataset as it is now; ``at``: the server that was found already. Raises ``ConflictError`` if the mag does not fit
+        to it any more."""
         url = f"{self.remote.base}/datasets/{self.remote.dataset_id}"
-        opened = open_on_server(url, self.how.access, self.plan.dataset, self.how.connections)
+        server = at.server if at else None
+        opened = open_on_server(url, self.how.access, self.plan.dataset, self.how.connections, server)
         assert opened.on_server is not None
         current = opened.dataset.layer(self.layer.name)
         if (current.box, current.category) != (self.layer.box, self.layer.category):

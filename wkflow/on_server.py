@@ -12,20 +12,26 @@ from wkflow.remote.dataset import as_dataset, folder_name
 from wkflow.remote.mags import RemoteMags
 from wkflow.remote.server import UPLOAD_VERSION, Server
 from wkflow.remote.url import Target, parse_target
+from wkflow.source import limit_connections
 
 
-def open_on_server(url: str, access: AccessMode, home: str | None, connections: int) -> Opened:
-    """Look at a dataset on a server. ``home``: None stands for a folder in the current one, called like the dataset."""
-    server, target = _connect(url, connections)
+def open_on_server(
+    url: str, access: AccessMode, home: str | None, connections: int, server: Server | None = None
+) -> Opened:
+    """Look at a dataset on a server. ``home``: None stands for a folder in the current one, called like the dataset; ``server``:
+    the one that the URL leads to, if it was found already."""
+    limit_connections(connections)
+    target = parse_target(url)
+    if server is None:
+        server, target = _connect(target, connections)
     description = server.dataset(server.resolve(target))
     root = absolute_path(home or folder_name(description), "run_dir").resolve()
     dataset = as_dataset(description, root)
-    return Opened(dataset, RemoteMags(server, description, dataset, access), OnServer(server, description))
+    return Opened(dataset, RemoteMags(server, description, dataset, access), OnServer(server, description, access))
 
 
-def _connect(url: str, connections: int) -> tuple[Server, Target]:
-    """The server, and the dataset that the URL leads to. A sharing token behind a short link is used as one in the URL is."""
-    target = parse_target(url)
+def _connect(target: Target, connections: int) -> tuple[Server, Target]:
+    """The server of a target, and where it leads. A sharing token behind a short link is used as one in the URL is."""
     server = Server.connect(target.base, Credentials.from_env(), connections=connections)
     if target.link is not None:
         target, sharing_token = server.follow(target.link)
@@ -89,6 +95,9 @@ def _check_upload(on_server: OnServer, where: str) -> None:
 def _check_storage(opened: Opened, transfer: TransferMode) -> None:
     """As far as the paths of existing mags tell where the server keeps its data."""
     existing = addresses(opened.dataset)
+    assert opened.on_server is not None
+    if transfer.leaves_staging:
+        storage.check_not_s3(existing, opened.on_server.description.organization, transfer)
     for path in storage.local_paths(existing):
         place = path.with_name("new")
         storage.check_shared(place, existing)

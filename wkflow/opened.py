@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wkflow.dataset.properties import Dataset
 from wkflow.existing import ExistingMags
 from wkflow.geometry import Mag
+from wkflow.modes import AccessMode
 from wkflow.plan import Remote
 
 if TYPE_CHECKING:  # local datasets need no HTTP, which takes a while to be imported
@@ -21,6 +22,7 @@ class OnServer:
 
     server: Server
     description: RemoteDataset
+    access: AccessMode
 
     @property
     def url(self) -> str:
@@ -28,7 +30,7 @@ class OnServer:
 
     @property
     def remote(self) -> Remote:
-        return Remote(self.server.base, self.description.id, self.description.datastore.url)
+        return Remote(self.server.base, self.description.id, self.description.datastore.url, self.access)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class Opened:
     dataset: Dataset
     existing: ExistingMags
     on_server: OnServer | None = None
+
+    def read_by(self, access: AccessMode) -> Opened:
+        """The same dataset, whose voxels are read in another way."""
+        if self.on_server is None or self.on_server.access is access:
+            return self
+        from wkflow.remote.mags import RemoteMags
+
+        assert isinstance(self.existing, RemoteMags)
+        return Opened(self.dataset, replace(self.existing, access=access), replace(self.on_server, access=access))
 
 
 def addresses(dataset: Dataset) -> list[str]:

@@ -32,9 +32,10 @@ from wkflow.errors import ConflictError
 from wkflow.files import read_plain
 from wkflow.geometry import Box, Mag
 from wkflow.kernels import Kernel
+from wkflow.modes import AccessMode
 from wkflow.overlaps import Overlaps, Range
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """Raised when plans of earlier versions cannot be continued."""
 
 RESULT_VERSION = 1
@@ -231,11 +232,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Remote:
-    """The dataset on a server that the new mags are for. ``base`` and ``datastore`` are URLs."""
+    """The dataset on a server that the new mags are for. ``base`` and ``datastore`` are URLs; ``access``: how existing mags are
+    read, which does not change while a run goes on."""
 
     base: str
     dataset_id: str
     datastore: str
+    access: AccessMode
 
 
 @dataclass(frozen=True)

@@ -84,22 +84,33 @@ def dataset_state(dataset: Dataset) -> str:
 def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
     dataset = opened.dataset
     stored = stored_run(dataset)
+    as_begun = opened.read_by(stored.plan.remote.access) if stored and stored.plan.remote else opened
     if stored is not None and not stored.is_done:
-        planned = _plan(opened, config, environ, stored.plan)
+        planned = _plan(as_begun, config, environ, stored.plan)
         if planned.plan.fingerprint != stored.plan.fingerprint or not _is_intact(stored, dataset):
             raise ConflictError(
                 "an unfinished run with other options, or of a source that was changed since, is in the way",
                 where=stored.dir.path,
                 hint="finish it with its own options, or discard it and start anew: wkflow downsample --restart",
             )
-        return Run(stored.plan, stored.dir, planned.notes, stored=True)
+        return Run(stored.plan, stored.dir, (*planned.notes, *_reading(stored.plan, config)), stored=True)
     if stored is not None and _is_intact(stored, dataset):
         with suppress(WkflowError):  # the sources of a finished run may be gone
-            planned = _plan(opened, config, environ, stored.plan)
+            planned = _plan(as_begun, config, environ, stored.plan)
             if planned.plan.fingerprint == stored.plan.fingerprint:
                 return Run(stored.plan, stored.dir, planned.notes, stored=True)
     planned = _plan(opened, config, environ, None)
     return _new_run(dataset, config, planned)
+
+
+def _reading(plan: Plan, config: Config) -> list[str]:
+    """What to know if voxels of a run that goes on are to be read in another way."""
+    if plan.remote is None or config.access_mode in (None, plan.remote.access):
+        return []
+    return [
+        f"voxels are still read by {plan.remote.access}, with which the run has begun; for {config.access_mode} from the "
+        "beginning, start anew with --restart"
+    ]
 
 
 def begin(run: Run, config: Config) -> None:

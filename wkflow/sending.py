@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wkflow.announced import Announced, content_digest
 from wkflow.arrays.storage import StoredFile
-from wkflow.errors import ConflictError, RemoteError, UsageError, WkflowError
+from wkflow.errors import ConflictError, RemoteError, WkflowError
 from wkflow.failpoint import step
 from wkflow.handover import Handover
 from wkflow.modes import TransferMode
@@ -107,11 +107,7 @@ def _bring(this: Handover, announced: Announced, opened: Opened, report: Report)
     if announced.place.lower().startswith("s3://"):
         if this.how.mode is not TransferMode.COPY:
             announce_anew(this)
-            raise UsageError(
-                f"the server keeps its data in S3, where {this.how.mode} is not possible",
-                where=announced.place,
-                hint="use --transfer-mode copy or http",
-            )
+            raise storage.no_links(this.how.mode, announced.place)
         address = storage.reserved_address(announced.place, this.mag, existing)
         copy_to_s3(this.staged, address, report, this.how.connections)
         return

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +15,14 @@ from wkflow.arrays.reader import Reader
 from wkflow.plan import SourceMag
 from wkflow.remote.credentials import Credentials
 from wkflow.remote.http import Http
+from wkflow.remote.parallel import in_parallel
 from wkflow.remote.reader import MirroredReader, metadata, open_mirrored
-from wkflow.remote.stores import open_store
+from wkflow.remote.stores import Store, open_store
+
+Names = Sequence[str]
+Sizes = list[int | None]
+LookUp = Callable[[Iterable[Names]], list[Sizes]]
+"""Sizes of groups of files, which come in any order; None stands for a file that is not stored."""
 
 _connections = 4
 _open: dict[tuple[Path, str], MirroredReader] = {}
@@ -71,10 +77,16 @@ def _http(trusted: str | None) -> Http:
 
 
 @contextmanager
-def remote_files(mag: SourceMag) -> Iterator[tuple[FileGrid, Callable[[str], int | None]]]:
-    """The files of the array, and how to learn the size of one, which is None if it is not stored."""
+def remote_files(mag: SourceMag) -> Iterator[tuple[FileGrid, LookUp]]:
+    """The files of the array, and how to learn the sizes of some."""
     http = http_for(mag.address, trusted=mag.trusted)
+    store = open_store(mag.address, http)
     with TemporaryDirectory(prefix="wkflow-") as folder:
         place = Path(folder, METADATA_NAMES[mag.data_format])
         place.write_bytes(metadata(mag.address, mag.data_format, http))
-        yield file_grid(Path(folder), mag.data_format, mag.axes), open_store(mag.address, http).size
+        grid = file_grid(Path(folder), mag.data_format, mag.axes)
+        yield grid, lambda groups: list(in_parallel(partial(_sizes, store), groups, _connections))
+
+
+def _sizes(store: Store, names: Names) -> Sizes:
+    return [store.size(name) for name in names]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from random import Random
 from statistics import pstdev
+from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
@@ -28,12 +29,16 @@ from wkflow.kernels import Kernel
 from wkflow.plan import Job, LayerPlan, Plan, SourceMag
 from wkflow.rundir import RunDir
 
+if TYPE_CHECKING:
+    from wkflow.source import LookUp
+
 MOST_SAMPLES = 1000
 """Source files that are looked at in a run: 10 ms on a local disk."""
 
-MOST_REQUESTS = 50
-"""Files of a mag on a server that are looked at."""
+MOST_REQUESTS = 8
+"""The same for files on a server, each of which is asked for; but some of each mag are."""
 
+_LEAST_REQUESTS = 2
 _LABELS_GROW, _IMAGES_GROW = 2.5, 1.5  # bytes per voxel from one mag to the next
 _DISK_BLOCK = 4096
 _MOST_MIRRORED = 4 * 2**30  # wkflow.remote.mirror.MOST_BYTES, which brings HTTP along
@@ -113,10 +118,10 @@ def needs(plan: Plan, run_dir: RunDir) -> tuple[Need, ...]:
     return tuple(by_device.values())
 
 
-def estimate(layer: LayerPlan, most_samples: int = MOST_SAMPLES) -> Mapping[Mag, MagEstimate]:
-    """What each new mag of a layer takes, whole."""
+def estimate(layer: LayerPlan, layers: int = 1) -> Mapping[Mag, MagEstimate]:
+    """What each new mag of a layer takes, whole. ``layers``: for how many files are looked at in all."""
     sources = {source for source, _ in layer.mag_steps() if layer.source(source)}
-    most = max(1, most_samples // len(sources))
+    shares = layers * len(sources)
     grow = _LABELS_GROW if layer.kernel is Kernel.MODE else _IMAGES_GROW
     stored: dict[Mag, Stored] = {}
     estimates = {}
@@ -124,7 +129,7 @@ def estimate(layer: LayerPlan, most_samples: int = MOST_SAMPLES) -> Mapping[Mag,
         layout = layer.target(mag).layout
         existing = layer.source(source)
         if existing and source not in stored:
-            stored[source] = sample(layer, existing, most)
+            stored[source] = sample(layer, existing, shares)
         finer = stored[source]
         stored[mag] = Stored(
             min(float(layout.itemsize), grow * finer.bytes_per_voxel),
@@ -135,33 +140,40 @@ def estimate(layer: LayerPlan, most_samples: int = MOST_SAMPLES) -> Mapping[Mag,
     return estimates
 
 
-def sample(layer: LayerPlan, source: SourceMag, most: int) -> Stored:
-    """Look at the sizes of at most about ``most`` stored files of a mag, the same ones each time; missing ones count as 0."""
+def sample(layer: LayerPlan, source: SourceMag, shares: int = 1) -> Stored:
+    """Look at the sizes of some stored files of a mag, the same ones each time; missing ones count as 0. ``shares``: of how many
+    mags files are looked at in all. What is streamed by a server is taken to be stored as it is."""
+    most = max(1, MOST_SAMPLES // shares)
+    if source.is_remote:
+        from wkflow.remote.mags import is_streamed  # brings HTTP along
+
+        if is_streamed(source.address):
+            return Stored(float(layer.targets[0].layout.itemsize), 1.0, source.chunk)
+        most = max(_LEAST_REQUESTS, MOST_REQUESTS // shares)
     box = layer.box_in(source.mag)
-    sizes, present, voxels = [], 0, 0
-    most = min(most, MOST_REQUESTS) if source.is_remote else most
-    with _files(source) as (grid, size_of):
-        for cell, extra in _cells(layer, box.cells(grid.shape), most):
-            covered = cell.scale(grid.shape).intersect(box)
-            found = [size_of(name) for name in grid.names(covered, layer.channels, extra)]
-            sizes.append(sum(size or 0 for size in found))
-            present += any(size is not None for size in found)
-            voxels += covered.volume * len(layer.channels)
+    with _files(source) as (grid, look_up):
+        cells = [
+            (cell.scale(grid.shape).intersect(box), extra) for cell, extra in _cells(layer, box.cells(grid.shape), most)
+        ]
+        found = look_up([list(grid.names(covered, layer.channels, extra)) for covered, extra in cells])
+    voxels = sum(covered.volume for covered, _ in cells) * len(layer.channels)
+    sizes = [sum(size or 0 for size in files) for files in found]
+    present = sum(any(size is not None for size in files) for files in found)
     doubt = 0.0 if len(sizes) < most else 2 * pstdev(sizes) * len(sizes) ** 0.5
     return Stored((sum(sizes) + doubt) / voxels, present / len(sizes), grid.shape)
 
 
 @contextmanager
-def _files(source: SourceMag) -> Iterator[tuple[FileGrid, Callable[[str], int | None]]]:
-    """The files of an existing mag, and how to learn the size of one."""
+def _files(source: SourceMag) -> Iterator[tuple[FileGrid, LookUp]]:
+    """The files of an existing mag, and how to learn the sizes of some."""
     if source.is_remote:
-        from wkflow.source import remote_files  # brings HTTP along
+        from wkflow.source import remote_files
 
         with remote_files(source) as found:
             yield found
     else:
         grid = file_grid(Path(source.address), source.data_format, source.axes)
-        yield grid, lambda name: _size(grid.path / name)
+        yield grid, lambda groups: [[_size(grid.path / name) for name in names] for names in groups]
 
 
 def _size(path: Path) -> int | None:
@@ -178,7 +190,7 @@ def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
         jobs = [job for job in layer.jobs() if not run_dir.marker(job.id).is_file()]
         begun = _begun(plan, layer)
         size = files = 0.0
-        for mag, whole in estimate(layer, MOST_SAMPLES // len(left)).items():
+        for mag, whole in estimate(layer, len(left)).items():
             part = sum(_part_left(plan, job, mag, whole, begun) for job in jobs if mag in job.step.targets)
             size += part * whole.bytes
             files += part * whole.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,16 +38,27 @@ LATENCY_SECONDS = 60
 @dataclass(frozen=True)
 class Execution:
     """How Snakemake is started. ``arguments``: its options; ``cores``: worker threads in all, None on a cluster; ``options``:
-    keys of the config that follow."""
+    keys of the config that follow; ``programs``: what has to be installed here."""
 
     arguments: tuple[str, ...]
     cores: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
         """Where jobs run, for people."""
         return "a cluster" if self.cores is None else f"{self.cores} core(s)"
+
+    def check(self) -> None:
+        """Raise :class:`UsageError` if jobs cannot be submitted from here."""
+        missing = [program for program in self.programs if not shutil.which(program)]
+        if missing:
+            raise UsageError(
+                f"jobs cannot be submitted from here: there is no program {missing[0]}",
+                where="--distribution-strategy",
+                hint="start it on a host of the cluster from which jobs are submitted, often called login node",
+            )
 
 
 def execution(
@@ -103,7 +115,8 @@ def _slurm(strategy: Strategy, jobs: int | None, given: Given) -> Execution:
         "job_voxels": given.batch_size and given.batch_size * REGION_VOXELS,
         "jobs_per_mag": jobs if is_batching else None,
     }
-    return Execution(arguments, None, {key: value for key, value in options.items() if value is not None})
+    chosen = {key: value for key, value in options.items() if value is not None}
+    return Execution(arguments, None, chosen, ("sbatch", "squeue", "scancel"))
 
 
 def _check_batching(jobs: int | None, has_batch_size: bool) -> None:

@@ -56,7 +56,7 @@ def transfer(run_dir: RunDir, layer_id: str, mag: Mag, how: How) -> None:
         step("transfer.sent")
         _finish(this, at, announced, opened)
     step("transfer.finished")
-    checked = read_back(_listed(this), this.layer, mag, this.staged, files, how.level, plan.fingerprint)
+    checked = read_back(_listed(this, at), this.layer, mag, this.staged, files, how.level, plan.fingerprint)
     write_json(
         run_dir.transferred(layer_id, mag),
         {
@@ -125,7 +125,7 @@ def _finish(this: Handover, at: OnServer, announced: Announced, opened: Opened) 
         else:
             at.server.finish_path(this.remote.dataset_id, this.new_mag(opened))
     except RemoteError as error:
-        if isinstance(error, DeniedError) or _is_listed(this):
+        if isinstance(error, DeniedError) or _is_listed(this, at):
             if isinstance(error, DeniedError):
                 raise
             return  # the answer was lost, not the mag
@@ -134,10 +134,10 @@ def _finish(this: Handover, at: OnServer, announced: Announced, opened: Opened) 
         raise
 
 
-def _listed(this: Handover) -> Opened:
+def _listed(this: Handover, at: OnServer) -> Opened:
     """The dataset, of which the mag is a part now."""
     for look in range(_LOOKS):
-        opened, _ = this.open()
+        opened, _ = this.open(at)
         if this.mag in listed_mags(opened.dataset, this.layer.name):
             return opened
         time.sleep(min(5.0, 0.2 * 2**look))
@@ -149,6 +149,6 @@ def _listed(this: Handover) -> Opened:
     )
 
 
-def _is_listed(this: Handover) -> bool:
-    opened, _ = this.open()
+def _is_listed(this: Handover, at: OnServer) -> bool:
+    opened, _ = this.open(at)
     return this.mag in listed_mags(opened.dataset, this.layer.name)

@@ -14,8 +14,9 @@ from standin import EDITOR, READER, STRANGER, body
 from remote.remotely import Remote, served
 from wkflow.config import Config
 from wkflow.errors import ConflictError, DatasetError, DeniedError, RemoteError, UsageError, WkflowError
+from wkflow.modes import AccessMode, TransferMode
 from wkflow.remote.http import TRIES
-from wkflow.run import current_run
+from wkflow.run import begin, current_run
 
 SHARING = "sharing-Zx81kQ_4-token"
 
@@ -129,6 +130,41 @@ def test_a_sharing_token_behind_a_short_link_is_used_unless_another_one_is_given
         for broken in ("a%00b", "a%0D%0Ab", "%C3%BC"):
             links["Ab-1"] = f"{remote.target}?token={broken}"
             refused(remote, monkeypatch, UsageError, "characters that no token has", target=f"{url}/links/Ab-1")
+
+
+def test_a_run_goes_on_with_any_transfer_mode_and_reads_as_it_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(tmp_path) as remote:
+        monkeypatch.chdir(remote.folder)
+        monkeypatch.setenv("WK_TOKEN", EDITOR)
+        begun = Config.of({"target": remote.target, "transfer_mode": "http", "coarsest_mag": "4"})
+        plan = current_run(begun).plan
+        begin(current_run(begun), begun)
+        for transfer in TransferMode:
+            again = current_run(begun.model_copy(update={"transfer_mode": transfer}))
+            assert again.stored
+            assert again.plan == plan
+            assert not again.notes
+        for access, told in ((AccessMode.PROXY_PATH, 0), (AccessMode.DIRECT_PATH, 1), (AccessMode.ZARR_STREAMING, 1)):
+            again = current_run(begun.model_copy(update={"access_mode": access}))
+            assert again.plan == plan
+            assert sum("still read by proxy_path" in note for note in again.notes) == told
+        with pytest.raises(ConflictError, match="unfinished run with other options"):
+            current_run(begun.model_copy(update={"transfer_mode": TransferMode.COPY, "coarsest_mag": "2"}))
+
+
+def test_links_are_not_possible_in_a_bucket_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(tmp_path) as remote:
+        dataset = remote.server.dataset(remote.dataset_id)
+        more = {"access_mode": "proxy_path", "layer_names": ["color"]}
+        second = dataset.source["dataLayers"][1]["mags"][0]  # of a layer that is not read
+        second["path"] = f"s3://wk.example/bucket/wk/{dataset.place}/seg/1"
+        for transfer in ("symlink", "move+symlink"):
+            refused(remote, monkeypatch, UsageError, f"where {transfer} is not", transfer_mode=transfer, **more)
+        assert look(remote, monkeypatch, transfer_mode="copy", **more).plan.layers
+        second["path"] = "s3://elsewhere.example/bucket/open/data/seg/1"  # which is only looked at there
+        assert look(remote, monkeypatch, transfer_mode="symlink", **more).plan.layers
 
 
 def test_the_storage_must_be_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,17 +29,21 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("transfer", "step"), [(mode, step) for mode, steps in STEPS.items() for step in steps])
-def test_a_transfer_that_was_killed_is_ended_by_the_same_command(tmp_path: Path, transfer: str, step: str) -> None:
+@pytest.mark.parametrize("transfer", STEPS)
+def test_a_transfer_that_was_killed_at_one_step_after_the_other_is_ended_by_the_same_command(
+    tmp_path: Path, transfer: str
+) -> None:
     with served(tmp_path) as remote:
         options = ("--layer-name", "color", "--access-mode", "proxy_path")
-        killed = remote.run(*options, transfer=transfer, environment={VARIABLE: step})
-        assert killed.returncode == 1, killed.stdout + killed.stderr
-        assert "was killed" in killed.stderr
-        sources = _source_requests(remote)
+        sources = 0
+        for step in STEPS[transfer]:
+            killed = remote.run(*options, transfer=transfer, environment={VARIABLE: step})
+            assert killed.returncode == 1, step + killed.stdout + killed.stderr
+            assert "was killed" in killed.stderr, step
+            sources = sources or _source_requests(remote)
         remote.done(*options, transfer=transfer)
         _check_result(remote, tmp_path)
-        assert _source_requests(remote) == sources  # what was made is not made again
+        assert _source_requests(remote) == sources > 0  # what was made is not made again
 
 
 def test_metadata_that_a_killed_job_has_half_written_are_no_part_of_the_mag(tmp_path: Path) -> None:

@@ -40,6 +40,17 @@ def test_refused_with_an_example(text: str) -> None:
     assert not text or text[:4] in str(caught.value) or "JSON" in str(caught.value)
 
 
+def test_values_with_commas_need_json() -> None:
+    with pytest.raises(ValueError, match="commas need JSON"):
+        parse_job_resources("mem=1G,nodelist=n1,n2")
+    assert parse_job_resources('{"nodelist": "n1,n2"}') == {"nodelist": "n1,n2"}
+
+
+def test_json_that_is_too_deep_is_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        parse_job_resources('{"a":' * 100_000)
+
+
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()))
 def test_a_json_object_is_taken_as_it_is(values: dict[str, Any]) -> None:
     assert parse_job_resources(json.dumps(values)) == values

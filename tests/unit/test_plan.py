@@ -46,7 +46,7 @@ def test_a_plan_says_nothing_about_times_hosts_and_threads(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"version": 1}', b'{"version": 1, "layers": 3}']
+    "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"version": 2}', b'{"version": 2, "layers": 3}']
 )
 def test_a_damaged_plan_is_a_conflict(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan.json").write_bytes(content)

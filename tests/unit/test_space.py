@@ -70,7 +70,7 @@ def test_missing_files_take_nothing(tmp_path: Path) -> None:
     chunk = path / "color" / "1" / "0" / "3" / "0" / "0"
     chunk.parent.mkdir(parents=True, exist_ok=True)
     chunk.write_bytes(bytes(8000))
-    looked_at = sample(layer_plan, layer_plan.sources[0], 1000)
+    looked_at = sample(layer_plan, layer_plan.sources[0])
     assert looked_at.share == 1 / 20
     assert looked_at.bytes_per_voxel == 8000 / (640 * 32 * 32)
     # One of ten files, at most: with the growth of an image and a block of the disk.

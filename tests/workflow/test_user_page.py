@@ -10,6 +10,7 @@ import pytest
 from datasets import DatasetSpec, LayerSpec, make_dataset
 from standin import EDITOR, Server
 
+from workflow import commands
 from workflow.commands import mags, results, tree, wkflow
 
 URL = "https://webknossos.org/datasets/Organization_X/my_dataset"
@@ -66,18 +67,28 @@ def test_transfer_mode_access_mode_and_token_are_ignored_for_local_datasets(data
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "text"),
     [
-        'webknossos downsample --jobs 4 --distribution-strategy slurm --job-resources \'{"mem": "10M"}\' /path/to/dataset',
-        "webknossos downsample --distribution-strategy slurm /path/to/dataset",
-        "webknossos downsample --distribution-strategy kubernetes --job-resources memory=32G /path/to/dataset",
+        (
+            'webknossos downsample --jobs 4 --distribution-strategy slurm --job-resources \'{"mem": "10M"}\' /path/to/dataset',
+            "there is no program sbatch",
+        ),
+        ("webknossos downsample --distribution-strategy slurm /path/to/dataset", "there is no program sbatch"),
+        (
+            "webknossos downsample --distribution-strategy kubernetes --job-resources memory=32G /path/to/dataset",
+            "not supported yet",
+        ),
     ],
 )
-def test_what_is_not_supported_yet_is_said_and_touches_nothing(dataset: Path, line: str) -> None:
+def test_a_cluster_that_is_not_here_is_said_and_nothing_touched(
+    dataset: Path, line: str, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a cluster: tests/slurm."""
+    monkeypatch.setitem(commands.ENVIRONMENT, "PATH", str(tmp_path))
     before = tree(dataset)
     code, output = run(line, dataset)
     assert code == 2
-    assert "not supported yet" in output
+    assert text in output
     assert "Traceback" not in output
     assert tree(dataset) == before
 

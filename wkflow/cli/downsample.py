@@ -239,6 +239,7 @@ def downsample(  # noqa: PLR0913 the options of the command
     if dry_run_:
         dry_run.show(run, config, how)
         return
+    how.check()
     _ = token  # it is in the environment: see wkflow.cli.secret
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
 

@@ -23,7 +23,7 @@ def parse_job_resources(text: str) -> dict[str, Any]:
 def _from_json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'this is not JSON: {error}. Example: \'{{"mem": "10M"}}\'') from None
     assert isinstance(value, dict)
     return value
@@ -32,7 +32,10 @@ def _from_json(text: str) -> dict[str, Any]:
 def _pair(part: str, text: str) -> tuple[str, str]:
     key, separator, value = part.partition("=")
     if not separator or not key.strip():
-        raise ValueError(f"expected a JSON object or key=value,key=value, got {text!r}. Example: mem=32G,time=02:00:00")
+        raise ValueError(
+            f"expected a JSON object or key=value,key=value, got {text!r}. Example: mem=32G,time=02:00:00. "
+            'Values with commas need JSON: {"nodelist": "n1,n2"}'
+        )
     return key, value
 
 

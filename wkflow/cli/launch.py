@@ -168,11 +168,10 @@ def snakemake(
         try:
             yield process
         finally:
-            is_stopped = process.poll() is None
-            if is_stopped:
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            if is_stopped:
+            if process.returncode:
                 _cancel(run_dir)
 
 

@@ -23,6 +23,7 @@ from wkflow.remote.reader import probe_remote
 from wkflow.remote.server import Server
 
 _SCHEME = re.compile(r"(https?|s3|gs)://", re.IGNORECASE)
+_STREAMED = re.compile(r"/data/v[0-9]+/zarr/[0-9a-f]{24}/")
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ class RemoteMags:
             return parse_dataset(json.dumps(document).encode(), Path("/"))
         except DatasetError as error:
             raise DatasetError(error.what, where=f"{url} {error.where}", hint=error.hint) from None
+
+
+def is_streamed(address: str) -> bool:
+    """Whether a data store serves decoded voxels at an address, not what is stored."""
+    return _STREAMED.search(address) is not None
 
 
 def _below(path: str, where: str) -> str:

@@ -16,6 +16,7 @@ from rich.filesize import decimal
 
 from wkflow.errors import ConflictError, RemoteError, SpaceError, UsageError
 from wkflow.geometry import Mag
+from wkflow.modes import TransferMode
 from wkflow.remote.s3 import parse_s3
 
 _TEMPORARY = ("tmpfs", "ramfs", "devtmpfs")
@@ -62,6 +63,24 @@ def local_paths(addresses: Iterable[str]) -> list[Path]:
         with suppress(RemoteError):
             found.append(_plain_path(address))
     return found
+
+
+def check_not_s3(existing: Sequence[str], organization: str, transfer: TransferMode) -> None:
+    """Raise ``UsageError`` if the server keeps mags in S3, as ``<storage>/<organization>/<dataset>/<layer>/<mag>``. Those of
+    others, which it only reads, lie elsewhere."""
+    for address in existing:
+        names = address.rstrip("/").split("/")
+        if address.lower().startswith("s3://") and len(names) > 4 and names[-4] == organization:
+            raise no_links(transfer, address)
+
+
+def no_links(transfer: TransferMode, address: str) -> UsageError:
+    """The error for links where there can be none."""
+    return UsageError(
+        f"the server keeps its data in S3, where {transfer} is not possible",
+        where=address,
+        hint="use --transfer-mode copy or http",
+    )
 
 
 def is_shared(existing: Sequence[str]) -> bool | None:

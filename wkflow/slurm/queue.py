@@ -26,7 +26,7 @@ ENDING_SECONDS = 90.0
 _QUERY_SECONDS = 60.0
 _FILE = "slurm.json"
 _LONGEST = 24  # characters of a part of a name
-_NAME = re.compile(r"[\w.-]{1,120}", re.ASCII)
+_NAME = re.compile(r"\w[\w.-]{0,120}", re.ASCII)
 _FORMAT = "%A|%T|%N|%r"
 _OVER = (
     "BOOT_FAIL",
@@ -102,7 +102,9 @@ def end_jobs(run_dir: RunDir, patience: float = ENDING_SECONDS) -> int:
     Raises ``HeldError`` if they do not end, or if that cannot be found out.
     """
     names = read_json(run_dir.path / _FILE)
-    if not isinstance(names, list) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+    if not names or not isinstance(names, list):
+        return 0
+    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         return 0
     seen: set[str] = set()
     deadline = time.monotonic() + patience
