@@ -77,8 +77,6 @@ def execution(
             where="--jobs",
             hint="leave the option out, or choose --distribution-strategy multiprocessing",
         )
-    if strategy is Strategy.SLURM_BATCHING:
-        _check_batching(jobs, "batch_size" in (job_resources or {}))
     if strategy is Strategy.KUBERNETES:
         raise UsageError(
             f"The distribution strategy {strategy} is not supported yet.",
@@ -94,7 +92,9 @@ def execution(
 def _slurm(strategy: Strategy, jobs: int | None, given: Given) -> Execution:
     """Failed jobs are tried again, with more memory and time and on another node, while the others go on."""
     is_batching = strategy is Strategy.SLURM_BATCHING
-    if given.batch_size and not is_batching:
+    if is_batching:
+        _check_batching(jobs, has_batch_size=given.batch_size is not None)
+    elif given.batch_size:
         raise UsageError(
             "batch_size is for slurm+batching only",
             where="--job-resources",
@@ -119,7 +119,7 @@ def _slurm(strategy: Strategy, jobs: int | None, given: Given) -> Execution:
     return Execution(arguments, None, chosen, ("sbatch", "squeue", "scancel"))
 
 
-def _check_batching(jobs: int | None, has_batch_size: bool) -> None:
+def _check_batching(jobs: int | None, *, has_batch_size: bool) -> None:
     if jobs is None and not has_batch_size:
         raise UsageError(
             "--jobs is required for slurm+batching when batch-size is not set in --job-resources.", where="--jobs"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -35,22 +34,6 @@ def three_layers(path: Path, size: tuple[int, int, int] = (128, 128, 64)) -> Pat
         ),
         path,
     )
-
-
-def nearly_empty(path: Path, size: tuple[int, int, int]) -> Path:
-    """A large layer of which only a corner is stored."""
-    make_dataset(
-        DatasetSpec((LayerSpec("color", size=(64, 64, 64), storage=Storage("zarr3", shard=(64, 64, 64))),)), path
-    )
-    properties = path / "datasource-properties.json"
-    content = json.loads(properties.read_text())
-    content["dataLayers"][0]["boundingBox"] |= dict(zip(("width", "height", "depth"), size, strict=True))
-    properties.write_text(json.dumps(content))
-    array = path / "color/1/zarr.json"
-    metadata = json.loads(array.read_text())
-    metadata["shape"] = [metadata["shape"][0], *size]
-    array.write_text(json.dumps(metadata))
-    return path
 
 
 def environment(cluster: Cluster, more: Mapping[str, str] | None = None) -> dict[str, str]:

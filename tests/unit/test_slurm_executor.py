@@ -30,6 +30,7 @@ class Watching(Executor):
         self.said: list[str] = []
         self._looks_in_vain = Counter()
         self._changed = time.monotonic()
+        self._watched = 0
         self._failed_nodes = set()
         settings = SimpleNamespace(requeue=requeue, keep_successful_logs=False)
         self.workflow = SimpleNamespace(executor_settings=settings)
@@ -135,7 +136,9 @@ def test_the_queue_is_asked_more_seldom_the_longer_nothing_happens(log: Path) ->
     assert watching.next_seconds_between_status_checks == LONGEST_SECONDS
     watching.found = queued("COMPLETED")
     watching.look(info(log))
-    assert watching.next_seconds_between_status_checks == SHORTEST_SECONDS
+    assert watching.next_seconds_between_status_checks == pytest.approx(SHORTEST_SECONDS, rel=0.1)
+    watching._watched = 100
+    assert watching.next_seconds_between_status_checks == SHORTEST_SECONDS + 4
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ def test_gres(value: str) -> None:
     assert gres_of(slurm_resources({"gres": value}).others) == f" --gres={value}"
 
 
-@pytest.mark.parametrize("value", ["gpu:1,lustre:2", "gpu:", "gpu:1K", "'gpu:1'", "a b", "gpu:x:y:1", "é"])
+@pytest.mark.parametrize("value", ["gpu:1,lustre:2", "gpu:", "gpu:x:1K", "'gpu:1'", "a b", "gpu:x:y:1", "é"])
 def test_gres_that_the_plugin_refuses(value: str) -> None:
     with pytest.raises(WorkflowError, match="GRES"):
         gres_of({"gres": value})

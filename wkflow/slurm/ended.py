@@ -27,7 +27,7 @@ _KILLED = re.compile(r"\bKilled\b|signal 9|SIGKILL")
 
 
 @dataclass(frozen=True)
-class Given:
+class Granted:
     """What the job was given. ``attempt``: the first one is 1."""
 
     memory_mb: int
@@ -35,7 +35,7 @@ class Given:
     attempt: int
 
 
-def why_ended(what: str, job: Queued, log: str, given: Given) -> str:
+def why_ended(what: str, job: Queued, log: str, given: Granted) -> str:
     """One message about a job of Slurm that has failed. ``what`` describes it; ``log``: what Slurm's log of it ends with."""
     slurm = f"Slurm job {job.id}" + (f" on {job.node}" if job.node else "")
     if job.state == "OUT_OF_MEMORY" or _MEMORY.search(log):

@@ -27,12 +27,13 @@ from snakemake_interface_common.exceptions import WorkflowError
 from wkflow.failure import described
 from wkflow.files import read_json, write_json
 from wkflow.run import Run
-from wkflow.slurm.ended import Given, why_ended, why_refused
+from wkflow.slurm.ended import Granted, why_ended, why_refused
 from wkflow.slurm.queue import Queued, job_name, note_names, parse_queue, query
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 15.0
 """Between two queries."""
 
+_JOBS_PER_SECOND = 25  # in flight, for which a second more passes
 _LOOKS_BEFORE_GONE = 4
 _LOG_BYTES = 20_000
 
@@ -54,6 +55,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         self._names: set[str] = set()
         self._looks_in_vain: Counter[str] = Counter()
         self._changed = time.monotonic()
+        self._watched = 0
         self._is_any_taken = False
         super().__init__(workflow, logger)
 
@@ -103,11 +105,12 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
 
     @property
     def next_seconds_between_status_checks(self) -> float:
-        """Longer the longer nothing has happened."""
+        """Longer the longer nothing has happened, and the more jobs there are: then something always happens."""
         quiet = time.monotonic() - self._changed
-        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, quiet / 4))
+        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS + self._watched / _JOBS_PER_SECOND, quiet / 4))
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
+        self._watched = len(active_jobs)
         found = await self._queue() if active_jobs else {}
         for info in active_jobs:
             job = found.get(info.external_jobid) if found is not None else None
@@ -163,7 +166,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         if job.state in ("NODE_FAIL", "BOOT_FAIL") and job.node:
             self._failed_nodes.add(job.node)
         resources = info.job.resources
-        given = Given(resources.get("mem_mb") or 0, resources.get("runtime") or 0, info.job.attempt)
+        given = Granted(resources.get("mem_mb") or 0, resources.get("runtime") or 0, info.job.attempt)
         ours = self._ours(info.job)
         what = described(ours[0].dir, ours[1]) if ours else f"a job of rule {info.job.name}"
         text = why_ended(what, job, _end_of(log), given)

@@ -6,14 +6,16 @@ that the executor plugin knows; every other option of sbatch is handed on as it 
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 from wkflow.errors import UsageError
+
+_T = TypeVar("_T")
 
 _WHERE = "--job-resources"
 
@@ -26,67 +28,80 @@ _TEXTS = {
     "gres": "gres",
     "clusters": "clusters",
 }
+_KNOWN = (*_TEXTS, "mem", "mem-per-cpu", "time", "cpus-per-task", "nodes", "ntasks", "gpus")
+_BATCH_SIZE = "batch-size"  # ours, not sbatch's
+
+# words of Snakemake and of other schedulers
 _SYNONYMS = {
     "slurm-partition": "partition",
     "slurm-account": "account",
-    "tasks": "ntasks",
-    "runtime": "time",
     "cluster": "clusters",
+    "slurm-cluster": "clusters",
+    "memory": "mem",
     "mem-mb": "mem",
     "mem-mb-per-cpu": "mem-per-cpu",
+    "runtime": "time",
     "threads": "cpus-per-task",
     "cpus": "cpus-per-task",
+    "tasks": "ntasks",
     "gpu": "gpus",
 }
-_SHORT = {
-    "p": "partition",
-    "A": "account",
-    "q": "qos",
-    "C": "constraint",
-    "t": "time",
-    "c": "cpus-per-task",
-    "N": "nodes",
-}
 
-_SNAKEMAKE = "wkflow and Snakemake need it themselves"
-_MANAGED = {
-    **dict.fromkeys(
-        (
-            *("job-name", "output", "error", "input", "open-mode", "export", "export-file", "get-user-env", "comment"),
-            *(
-                "chdir",
-                "workdir",
-                "wrap",
-                "parsable",
-                "array",
-                "requeue",
-                "no-requeue",
-                "wait",
-                "test-only",
-                "quiet",
-                "verbose",
-            ),
-            *("uid", "gid", "kill-on-invalid-dep", "help", "usage", "version"),
-        ),
-        _SNAKEMAKE,
-    ),
-    "hold": "a job that is held never starts, and the run would wait for it",
-    "dependency": "wkflow knows which job needs which; start it in a job of its own, or later",
-    "ntasks-per-node": "each job is one task",
-    "ntasks-per-core": "each job is one task",
-    "ntasks-per-socket": "each job is one task",
-    "mem-per-gpu": "give mem or mem-per-cpu",
-    "slurm-extra": "give options of sbatch one by one, such as nice=5",
-}
-
-_MEMORY = re.compile(r"([0-9]{1,12})\s*(?:([KMGT])B?)?", re.IGNORECASE)
-_MB = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
-_OPTION = re.compile(r"[a-z][a-z0-9-]+")
-_GRES = re.compile(r"\w+(:[\w.]+)?(:\d+[TGM]?)?", re.ASCII)
-_GPUS = re.compile(r"(?:([\w.]+):)?([0-9]{1,4})", re.ASCII)
-_TIME = re.compile(
-    r"(?:(\d{1,6})-(\d{1,6})(?::(\d{1,6})(?::(\d{1,6}))?)?)|(?:(\d{1,6})(?::(\d{1,6})(?::(\d{1,6}))?)?)", re.ASCII
+_LETTERS = dict(
+    re.findall(
+        r"(\w)=(\S+)",
+        """
+        A=account B=extra-node-info C=constraint D=chdir F=nodefile G=gpus H=hold J=job-name L=licenses M=clusters N=nodes
+        O=overcommit Q=quiet S=core-spec V=version W=wait a=array b=begin c=cpus-per-task d=dependency e=error h=help
+        i=input k=no-kill m=distribution n=ntasks o=output p=partition q=qos s=oversubscribe t=time v=verbose w=nodelist
+        x=exclude
+        """,
+    )
 )
+
+# why an option cannot be given -> which ones
+_REASONS: dict[str, tuple[str, ...]] = {
+    "wkflow names its jobs, so that it finds them in the queue": ("job-name",),
+    "Snakemake notes there which job it is": ("comment",),
+    "Snakemake keeps the logs of jobs in .snakemake/slurm_logs": ("output", "error", "input", "open-mode"),
+    "Snakemake hands the environment of wkflow on to its jobs": ("export", "export-file", "get-user-env"),
+    "Snakemake decides what a job runs, and where": ("chdir", "workdir", "wrap", "array"),
+    "Snakemake reads what sbatch prints": ("parsable", "test-only", "quiet", "verbose", "help", "usage", "version"),
+    "wkflow tries failed jobs again by itself": ("requeue", "no-requeue"),
+    "Snakemake waits for its jobs": ("wait",),
+    "jobs run as the user who starts wkflow": ("uid", "gid"),
+    "a job on hold does not start, and wkflow would wait for it; start wkflow later": ("hold",),
+    "wkflow knows which job needs which; start wkflow when the other jobs are done": (
+        "dependency",
+        "kill-on-invalid-dep",
+    ),
+    "each job is one task": (
+        "ntasks-per-node",
+        "ntasks-per-core",
+        "ntasks-per-socket",
+        "ntasks-per-gpu",
+        "tasks-per-node",
+        "tasks-per-gpu",
+        "mpi",
+    ),
+    "wkflow does not compute on GPUs; give mem or mem-per-cpu": ("mem-per-gpu",),
+    "wkflow does not compute on GPUs; give cpus-per-task": ("cpus-per-gpu",),
+    "give it with their number, such as gpus=a100:1": ("gpu-model",),
+    "give options of sbatch one by one, such as nice=5": ("slurm-extra",),
+}
+_REFUSED = {option: reason for reason, options in _REASONS.items() for option in options}
+
+_OPTION = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
+_MEMORY = re.compile(r"([0-9]{1,12})(?:([KMGT])B?)?", re.IGNORECASE)
+_KB = {"K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
+_GRES = re.compile(r"\w+(:[\w.]+)?(:\d+[TGM]?)?", re.ASCII)
+_GPUS = re.compile(r"(?:([\w.]+):)?([1-9][0-9]{0,3})", re.ASCII)
+_DAYS = re.compile(r"([0-9]{1,6})-([0-9]{1,6})(?::([0-9]{1,6}))?(?::([0-9]{1,6}))?")
+_CLOCK = re.compile(r"(?:([0-9]{1,6}):(?=.*:))?([0-9]{1,6})(?::([0-9]{1,6}))?")
+
+# The plugin searches all of slurm_extra for options that it sets itself, values too.
+_LIKE_AN_OPTION = re.compile(r"-J|-[A-Za-z]\s|--[a-z]")
+_ENDS_LIKE_AN_OPTION = re.compile(r"-[A-Za-z]$")
 
 
 @dataclass(frozen=True)
@@ -108,123 +123,158 @@ def slurm_resources(values: Mapping[str, Any]) -> Given:
     if "mem" in named and "mem-per-cpu" in named:
         raise _wrong("mem", "it contradicts mem-per-cpu", "give one of them")
     for key in ("nodes", "ntasks"):
-        if key in named and _count(key, named.pop(key)) != 1:
-            raise _wrong(
-                key, "each job runs as one task on one node", "leave it out; --jobs is how many jobs run at once"
-            )
-    given = Given(
-        memory_mb=_memory("mem", named.pop("mem")) if "mem" in named else None,
-        memory_per_cpu_mb=_memory("mem-per-cpu", named.pop("mem-per-cpu")) if "mem-per-cpu" in named else None,
-        runtime_minutes=_minutes(named.pop("time")) if "time" in named else None,
-        cpus=_count("cpus-per-task", named.pop("cpus-per-task")) if "cpus-per-task" in named else None,
-        batch_size=_count("batch_size", named.pop("batch-size")) if "batch-size" in named else None,
+        if _taken(named, key, _count) not in (None, 1):
+            raise _wrong(key, "each job is one task on one node", "leave it out; --jobs is how many jobs run at once")
+    return Given(
+        memory_mb=_taken(named, "mem", _memory),
+        memory_per_cpu_mb=_taken(named, "mem-per-cpu", _memory),
+        runtime_minutes=_taken(named, "time", _minutes),
+        cpus=_taken(named, "cpus-per-task", _count),
+        batch_size=_taken(named, _BATCH_SIZE, _count),
+        others=_others(named),
     )
-    others: dict[str, int | str] = {_TEXTS[key]: _text(key, named.pop(key)) for key in _TEXTS if key in named}
-    if "gres" in others and not _GRES.fullmatch(str(others["gres"])):
-        raise _wrong(
-            "gres",
-            f"{others['gres']!r} is not of the form name, name:number or name:type:number",
-            "example: gres=gpu:1",
-        )
-    if "gpus" in named:
-        others |= _gpus(named.pop("gpus"))
-    if options := [option for key in sorted(named) for option in _option(key, named[key])]:
-        others["slurm_extra"] = " ".join(options)
-    return Given(**{**given.__dict__, "others": others})
 
 
 def default_resources(given: Given) -> list[str]:
-    """Arguments of Snakemake's ``--default-resources``, which reads them as expressions of Python."""
-    return [f"{key}={value!r}" for key, value in given.others.items()]
+    """Arguments of Snakemake's ``--default-resources``, which evaluates them as Python after it has put in variables of the
+    environment."""
+    return [f"{key}={value!r}".replace("$", r"\x24") for key, value in given.others.items()]
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """By the long names of sbatch's options. What is not wanted (false, null) is left out."""
+    """By the long names of sbatch's options."""
     named: dict[str, Any] = {}
     for given, value in values.items():
-        if given in _SHORT:
-            raise _wrong(given, "this is not the name of a resource", f"write {_SHORT[given]}")
-        key = given.strip().lower().replace("_", "-").lstrip("-")
-        key = _SYNONYMS.get(key, key)
-        if key in _MANAGED:
-            raise _wrong(given, "this option cannot be given", _MANAGED[key])
-        if not _OPTION.fullmatch(key):
-            raise _wrong(
-                given, "this is not the name of an option of sbatch", "example: mem=32G,time=02:00:00,partition=main"
-            )
+        key = _long_name(given)
         if key in named:
             raise _wrong(given, "this was given twice, by two names", "give it once")
         if isinstance(value, list | dict):
             raise _wrong(given, "a number or a text is expected", 'example: {"mem": "32G"}')
         named[key] = value
-    return {key: value for key, value in named.items() if value is not None and value is not False}
+    return named
+
+
+def _long_name(given: str) -> str:
+    name = given.strip().lstrip("-_")
+    if name in _LETTERS:
+        long = _LETTERS[name]
+        raise _wrong(given, "single letters are not understood", _REFUSED.get(long, f"write {long}=..."))
+    key = name.replace("_", "-")
+    key = _SYNONYMS.get(key, key)
+    if key in _REFUSED:
+        raise _wrong(given, "this option cannot be given", _REFUSED[key])
+    if not _OPTION.fullmatch(key):
+        raise _wrong(
+            given, "this is not the name of an option of sbatch", "example: mem=32G,time=02:00:00,partition=main"
+        )
+    if key in _KNOWN or key == _BATCH_SIZE:
+        return key
+    for option in (*_KNOWN, *_REFUSED):  # sbatch understands what is cut off
+        if option.startswith(key):
+            raise _wrong(given, f"sbatch may take this for {option}", "write names of options in full")
+    return key
+
+
+def _taken(named: dict[str, Any], key: str, read: Callable[[str, Any], _T]) -> _T | None:
+    return read(key, named.pop(key)) if key in named else None
+
+
+def _others(named: dict[str, Any]) -> dict[str, int | str]:
+    """Resources of the plugin. Whatever it does not know goes to sbatch, in the order of the alphabet."""
+    others: dict[str, int | str] = {_TEXTS[key]: _text(key, named.pop(key)) for key in _TEXTS if key in named}
+    if re.search(r"[,\s]", account := str(others.get("slurm_account", ""))):
+        raise _wrong("account", f"{account!r} is more than one", "give one account")
+    if "gres" in others and not _GRES.fullmatch(gres := str(others["gres"])):
+        raise _wrong(
+            "gres", f"{gres!r} is not of the form name, name:number or name:type:number", "example: gres=lustre:1"
+        )
+    others |= _taken(named, "gpus", _gpus) or {}
+    options = [option for key, value in sorted(named.items()) if (option := _option(key, value))]
+    return others | ({"slurm_extra": " ".join(options)} if options else {})
 
 
 def _memory(key: str, value: Any) -> int:
     """In MB, as Slurm reads it: MB without a unit, 1 G is 1024 MB; rounded up."""
-    found = _MEMORY.fullmatch(_text(key, value))
+    text = _text(key, value)
+    found = _MEMORY.fullmatch(text)
     if not found:
         raise _wrong(
-            key, f"{value!r} is no amount of memory", f"give whole numbers with K, M, G or T, such as {key}=32G"
+            key, f"{text!r} is no amount of memory", f"give a whole number with K, M, G or T, such as {key}=32G"
         )
-    megabytes = ceil(int(found.group(1)) * _MB[(found.group(2) or "M").upper()])
-    if megabytes == 0:
+    kilobytes = int(found.group(1)) * _KB[(found.group(2) or "M").upper()]
+    if kilobytes == 0:
         raise _wrong(key, "0 would mean all the memory of a node", "say how much a job may use, or leave it out")
-    return megabytes
+    return -(-kilobytes // 1024)
 
 
-def _minutes(value: Any) -> int:
+def _minutes(key: str, value: Any) -> int:
     """Rounded up; of minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S, as sbatch(1) has them."""
-    text = _text("time", value)
-    found = _TIME.fullmatch(text)
+    text = _text(key, value)
     if text.upper() in ("UNLIMITED", "INFINITE", "-1"):
-        raise _wrong("time", "a limit is needed: jobs get twice as much when they fail", "example: time=12:00:00")
-    if not found:
-        raise _wrong(
-            "time", f"{text!r} is no time", "give minutes, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS, such as time=02:00:00"
-        )
-    days, hours, minutes, seconds, first, second, third = (int(part or 0) for part in found.groups())
-    if found.group(5) is not None:
-        hours, minutes, seconds = (first, second, third) if found.group(7) else (0, first, second)
-    total = ceil(((days * 24 + hours) * 60 + minutes) + seconds / 60)
+        raise _wrong(key, "a limit is needed: jobs get twice as much when they fail", f"example: {key}=12:00:00")
+    if found := _DAYS.fullmatch(text):
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    elif found := _CLOCK.fullmatch(text):
+        days, (hours, minutes, seconds) = 0, (int(part or 0) for part in found.groups())
+    else:
+        forms = "minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS"
+        raise _wrong(key, f"{text!r} is no time", f"give {forms}, such as {key}=02:00:00")
+    total = -(-(((days * 24 + hours) * 60 + minutes) * 60 + seconds) // 60)
     if total == 0:
-        raise _wrong("time", "0 would mean no limit", "example: time=02:00:00")
+        raise _wrong(key, "0 would mean no limit", f"example: {key}=02:00:00")
     return total
 
 
 def _count(key: str, value: Any) -> int:
     text = _text(key, value)
     if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) == 0:
-        raise _wrong(key, f"a whole number above 0 is expected, not {text!r}", f"example: {key}=4")
+        raise _wrong(key, f"a whole number above 0 is expected, not {text!r}", f"example: {key}=1")
     return int(text)
 
 
-def _gpus(value: Any) -> dict[str, int | str]:
-    found = _GPUS.fullmatch(_text("gpus", value))
+def _gpus(key: str, value: Any) -> dict[str, int | str]:
+    text = _text(key, value)
+    found = _GPUS.fullmatch(text)
     if not found:
-        raise _wrong("gpus", f"{value!r} is not of the form number or type:number", "wkflow uses none: leave it out")
+        raise _wrong(key, f"{text!r} is not of the form number or type:number", "wkflow uses none: leave it out")
     model = {"gpu_model": found.group(1)} if found.group(1) else {}
     return {"gpu": int(found.group(2)), **model}
 
 
 def _text(key: str, value: Any) -> str:
-    if value is True or (isinstance(value, float) and not value.is_integer()):
-        raise _wrong(key, f"{value!r} does not make sense", f"give a value: {key}=...")
+    if value is None or isinstance(value, bool):
+        raise _wrong(key, "a value is missing", f"write {key}=...")
+    if isinstance(value, float) and not value.is_integer():
+        raise _wrong(key, f"{value} does not make sense", "give a whole number, or a text")
     text = str(int(value)) if isinstance(value, float) else str(value).strip()
-    if not text or not text.isprintable():
-        raise _wrong(
-            key, "a value is missing" if not text else "there are control characters in it", f"give a value: {key}=..."
-        )
+    if not text:
+        raise _wrong(key, "a value is missing", f"write {key}=...")
+    return _printable(key, text)
+
+
+def _option(key: str, value: Any) -> str | None:
+    """An option of sbatch, quoted for a shell; None if it is not wanted."""
+    if value is None or str(value).lower() == "false":
+        return None
+    if str(value).lower() in ("", "true"):
+        return _quoted(f"--{key}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(key, "this is read as a number", f'give a text in JSON: {{"{key}": "{value}"}}')
+    text = _printable(key, str(value))
+    if found := _LIKE_AN_OPTION.search(text):
+        raise _wrong(key, f"{found.group()!r} in it would be taken for another option", "give a value without it")
+    return _quoted(f"--{key}={text}")
+
+
+def _printable(key: str, text: str) -> str:
+    if not text.isprintable():
+        raise _wrong(key, "there are control characters in it", "give a text of one line")
     return text
 
 
-def _option(key: str, value: Any) -> list[str]:
-    """An option of sbatch, quoted for a shell."""
-    if value is True or str(value).lower() in ("", "true"):
-        return [f"--{key}"]
-    if str(value).lower() == "false":
-        return []
-    return [shlex.quote(f"--{key}={value if isinstance(value, float) else _text(key, value)}")]
+def _quoted(option: str) -> str:
+    quoted = shlex.quote(option)
+    return f"'{option}'" if quoted == option and _ENDS_LIKE_AN_OPTION.search(option) else quoted
 
 
 def _wrong(key: str, what: str, hint: str) -> UsageError:
