@@ -23,20 +23,23 @@ PARTS = (
     *("pyramid", "tiny", "big", "memory", "chunks", "sparse", "scaling", "kernels", "planning", "verification"),
     "remote",
 )
+ON_REQUEST = ("cluster",)  # which installs and starts Slurm
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 HEAD = "# Results\n\nWhat each part measures and what follows from it: [docs/performance.md](../docs/performance.md).\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all; {', '.join(PARTS)}")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"default: {', '.join(PARTS)}; also: {', '.join(ON_REQUEST)}"
+    )
     parser.add_argument("--quick", action="store_true", help="small datasets, measured once")
     parser.add_argument("--repeat", type=int, help="how often all is measured; default: 3")
     parser.add_argument("--oracle", choices=["none", "some", "all"], help="which datasets the reference does, too")
     parser.add_argument("--only", default="", metavar="TEXT", help="pyramids whose name has this in it; writes nothing")
     parser.add_argument("--data", type=Path, help="folder for datasets; they are kept")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - set(PARTS)
+    unknown = set(arguments.parts) - {*PARTS, *ON_REQUEST}
     if unknown:
         parser.error(f"there are no parts {', '.join(unknown)}")
     oracle = arguments.oracle or ("none" if arguments.quick else "some")
@@ -68,7 +71,7 @@ def store(path: Path, part: str, text: str) -> None:
             title, _, content = section.partition("\n")
             sections[title] = content.strip()
     sections[part] = text
-    ordered = [f"\n## {name}\n\n{sections[name]}\n" for name in PARTS if name in sections]
+    ordered = [f"\n## {name}\n\n{sections[name]}\n" for name in (*PARTS, *ON_REQUEST) if name in sections]
     path.write_text(HEAD + "".join(ordered), encoding="utf-8")
 
 

@@ -12,6 +12,7 @@
         logs/
         progress/                       voxels done, seconds, peak memory of each job
         errors/                         of failed jobs
+        slurm.json                      names of the run's jobs in Slurm's queue
 """
 
 from __future__ import annotations

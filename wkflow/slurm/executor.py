@@ -18,11 +18,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from snakemake_executor_plugin_slurm import Executor as PluginExecutor  # type: ignore[import-untyped]
+from snakemake_executor_plugin_slurm import Executor as PluginExecutor
 from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from wkflow.failure import described
 from wkflow.files import read_json, write_json
@@ -36,6 +38,7 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 15.0
 _JOBS_PER_SECOND = 25  # in flight, for which a second more passes
 _LOOKS_BEFORE_GONE = 4
 _LOG_BYTES = 20_000
+_QUERY_SECONDS = 60
 
 
 def use(workflow: Any, run: Run) -> None:
@@ -70,15 +73,16 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         self._names.add(name)
 
     def run_job(self, job: Any) -> None:
-        ours = self._ours(job)
-        if ours:
-            run, job_id = ours
-            note_names(run.dir, run.plan)
-            run.dir.error(job_id).unlink(missing_ok=True)  # of an earlier attempt
-            self._thread.name = job_name(run.plan, run.plan.job_of(job_id))
-            self._names.add(self._thread.name)
         try:
+            if ours := self._ours(job):
+                run, job_id = ours
+                note_names(run.dir, run.plan)
+                run.dir.error(job_id).unlink(missing_ok=True)  # of an earlier attempt
+                self._thread.name = job_name(run.plan, run.plan.job_of(job_id))
+                self._names.add(self._thread.name)
             super().run_job(job)
+        except OSError as error:  # of the run directory; nobody else would notice that the job was not submitted
+            self._report_job_error_threadsafe(SubmittedJobInfo(job), str(error))
         finally:
             self._thread.name = None
 
@@ -93,7 +97,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         if ours and job_info.external_jobid is None:
             run, job_id = ours
             refusal = why_refused(described(run.dir, job_id), msg or "")
-            write_json(run.dir.error(job_id), {"error": refusal, "log": str(run.dir.log("snakemake"))})
+            _note(run, job_id, refusal, run.dir.log("snakemake"))
             if not self._is_any_taken:  # the others will be refused, too
                 self.workflow.scheduler.executor_error_callback(WorkflowError(refusal))
         super().report_job_error(job_info, msg=msg, **aux)
@@ -133,9 +137,14 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             process = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
             )
-            out, err = await asyncio.wait_for(process.communicate(), timeout=60)
-        except (OSError, TimeoutError) as error:
-            self.logger.warning(f"squeue does not answer: {error}")
+        except OSError as error:
+            self.logger.warning(f"squeue cannot be started: {error}")
+            return None
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), timeout=_QUERY_SECONDS)
+        except TimeoutError:
+            process.kill()
+            self.logger.warning("squeue does not answer")
             return None
         if process.returncode:
             self.logger.warning(f"squeue has failed: {err.decode(errors='replace').strip()}")
@@ -174,7 +183,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             run, job_id = ours
             note = read_json(run.dir.error(job_id))  # what the job itself has said
             if note is None:
-                write_json(run.dir.error(job_id), {"error": text, "log": str(log)})
+                _note(run, job_id, text, log)
             elif note.get("permanent"):
                 info.job.attempt = info.job.restart_times + 1  # so that it is not tried again
         self.report_job_error(info, msg=f"{text}\n", aux_logs=[str(log)])
@@ -188,6 +197,11 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         job_id = marker.name.removesuffix(".json")
         is_job = run is not None and set(job.wildcards_dict) == {"layer", "step", "region"}
         return (run, job_id) if run is not None and is_job else None
+
+
+def _note(run: Run, job_id: str, text: str, log: Path) -> None:
+    with suppress(OSError):  # there may be no room for it
+        write_json(run.dir.error(job_id), {"error": text, "log": str(log)})
 
 
 def _end_of(log: Path) -> str:
