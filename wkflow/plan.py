@@ -244,7 +244,7 @@ class Remote:
 @dataclass(frozen=True)
 class Plan:
     """A whole run. ``run`` names its folders, ``dataset`` is the resolved directory of the dataset, or the one in which new
-    mags for a dataset on a server are made (``remote``)."""
+    mags for a dataset on a server are made (``remote``); ``job_voxels`` and ``jobs_per_mag``: how it was cut into jobs."""
 
     version: int
     run: str
@@ -252,6 +252,8 @@ class Plan:
     dataset: str
     layers: tuple[LayerPlan, ...]
     remote: Remote | None = None
+    job_voxels: int | None = None
+    jobs_per_mag: int | None = None
 
     def layer(self, layer_id: str) -> LayerPlan:
         return self._layer_index[layer_id]
@@ -335,7 +337,8 @@ class Plan:
                     hint="finish it with that version, or give it up: wkflow downsample --restart",
                 )
             plan = _adapter().validate_json(content)
-            if not RUN_NAME.fullmatch(plan.run) or plan.fingerprint != fingerprint(plan.layers):
+            is_cut = min(plan.job_voxels or 1, plan.jobs_per_mag or 1) > 0
+            if not RUN_NAME.fullmatch(plan.run) or plan.fingerprint != fingerprint(plan.layers) or not is_cut:
                 raise ValueError("the plan was changed")
             return plan
         except (ValueError, AttributeError, RecursionError, ValidationError) as error:

@@ -71,7 +71,8 @@ def make_plan(
     digest = fingerprint(layers)
     notes = tuple(f"layer {name!r}: {note}" for name, scheme in schemes.items() for note in scheme.notes)
     coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
-    return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers, remote), notes, coarsest)
+    how = (config.job_voxels, config.jobs_per_mag)
+    return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers, remote, *how), notes, coarsest)
 
 
 def _schemes(dataset: Dataset, config: Config, published: Published) -> dict[str, Scheme]:
@@ -268,18 +269,15 @@ def _extras(layer: LayerPlan) -> int:
 def region_cell(shard: Vec3, voxels: int, box: Vec3 | None = None) -> Vec3:
     """The shape of a region in target voxels: a shard whose shortest edge is doubled until it has ``voxels``.
 
-    Edges that are as long as the ``box`` that is cut are not doubled, and half as many voxels inside of it are too few.
+    If that is more than usual, edges that are shorter than the ``box`` that is cut come first.
 
     >>> region_cell((1024, 1024, 1024), 1024**3), region_cell((4096, 4096, 32), 1024**3)
     ((1024, 1024, 1024), (4096, 4096, 64))
-    >>> region_cell((1024, 1024, 1024), 1024**3, (10240, 10240, 64))
-    (4096, 4096, 1024)
+    >>> region_cell((1024, 1024, 1024), 2 * 1024**3, (1000, 1000, 10_000))
+    (1024, 1024, 2048)
     """
     cell = list(shard)
-    longest = box or (2**62, 2**62, 2**62)
-    while prod(cell) < voxels or 2 * prod(map(min, cell, longest)) <= voxels:
-        shorter = [axis for axis in range(3) if cell[axis] < longest[axis]]
-        if not shorter:
-            break
-        cell[min(shorter, key=lambda axis: cell[axis])] *= 2
+    while prod(cell) < voxels:
+        shorter = [axis for axis in range(3) if box and prod(cell) >= REGION_VOXELS and cell[axis] < box[axis]]
+        cell[min(shorter or range(3), key=lambda axis: cell[axis])] *= 2
     return (cell[0], cell[1], cell[2])

@@ -87,7 +87,7 @@ def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
     as_begun = opened.read_by(stored.plan.remote.access) if stored and stored.plan.remote else opened
     if stored is not None and not stored.is_done:
         planned = _plan(as_begun, config, environ, stored.plan)
-        if planned.plan.fingerprint != stored.plan.fingerprint or not _is_intact(stored, dataset):
+        if planned.plan.layers != stored.plan.layers or not _is_intact(stored, dataset):
             raise ConflictError(
                 "an unfinished run with other options, or of a source that was changed since, is in the way",
                 where=stored.dir.path,
@@ -156,6 +156,8 @@ def stored_run(dataset: Dataset) -> Run | None:
 
 
 def _plan(opened: Opened, config: Config, environ: Mapping[str, str], earlier: Plan | None) -> Planned:
+    if earlier and earlier.layers:  # it goes on with the jobs that it has begun with
+        config = config.model_copy(update={"job_voxels": earlier.job_voxels, "jobs_per_mag": earlier.jobs_per_mag})
     published = {(layer.name, target.mag) for layer in (earlier.layers if earlier else ()) for target in layer.targets}
     return make_plan(
         opened.dataset,

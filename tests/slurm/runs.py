@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
@@ -19,9 +20,11 @@ from workflow.commands import ENVIRONMENT
 from slurm.cluster import Cluster, wait_for
 
 SLURM = ("--distribution-strategy", "slurm")
+COLOR = ("--layer-name", "color")
+SIZE = (128, 128, 64)
 
 
-def three_layers(path: Path, size: tuple[int, int, int] = (128, 128, 64)) -> Path:
+def three_layers(path: Path, size: tuple[int, int, int] = SIZE) -> Path:
     """One job each, if nothing else is said."""
     common = {"size": size, "storage": Storage("zarr3", shard=(64, 64, 64))}
     return make_dataset(
@@ -93,15 +96,15 @@ def busy_squeue(cluster: Cluster, folder: Path) -> str:
     return f"{tools}:{os.environ['PATH']}"
 
 
-def local_twin(dataset: Path, *options: str) -> Path:
-    """A copy, to be taken before a run; downsampled on this machine without Slurm."""
-    twin = dataset.parent / "local" / dataset.name
-    shutil.copytree(dataset, twin)
-    done = subprocess.run(
-        command(twin, *options), env=ENVIRONMENT, cwd="/", capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return twin
+@functools.cache
+def local_result(size: tuple[int, int, int], *options: str) -> Mapping[str, str]:
+    """The files of the same dataset, downsampled on this machine without Slurm."""
+    with TemporaryDirectory() as folder:
+        dataset = three_layers(Path(folder, "local"), size)
+        line = command(dataset, *options)
+        done = subprocess.run(line, env=ENVIRONMENT, cwd="/", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return content(dataset)
 
 
 def content(dataset: Path) -> dict[str, str]:
@@ -110,8 +113,9 @@ def content(dataset: Path) -> dict[str, str]:
     return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def check_same(dataset: Path, twin: Path) -> None:
-    assert content(dataset) == content(twin)
+def check_same(dataset: Path, *options: str, size: tuple[int, int, int] = SIZE) -> None:
+    """As ``three_layers`` becomes with these options here."""
+    assert content(dataset) == local_result(size, *options)
 
 
 def program_of(dataset: Path, job: str) -> psutil.Process:

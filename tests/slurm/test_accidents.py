@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from slurm.cluster import Cluster, wait_for
-from slurm.runs import SLURM, busy_squeue, check_same, downsample, local_twin, program_of, started, three_layers
+from slurm.runs import COLOR, SLURM, busy_squeue, check_same, downsample, program_of, started, three_layers
 
 ONCE = ("--", "--retries", "0")
 
 
 def test_jobs_that_hang_are_cancelled_or_lose_their_node_are_tried_again(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "data")
-    twin = local_twin(dataset)
     with started(cluster, dataset, *SLURM, "--job-resources", "time=1,mem=1G") as run:
         for job in ("l0.s0.r0", "l1.s0.r0", "l2.s0.r0"):
             program_of(dataset, job).suspend()
@@ -28,14 +27,13 @@ def test_jobs_that_hang_are_cancelled_or_lose_their_node_are_tried_again(cluster
         finally:
             cluster.bring_up(alone.node)
     assert run.returncode == 0, output + errors
-    check_same(dataset, twin)
+    check_same(dataset)
     states = sorted(job.state for job in cluster.jobs(tmp_path))
     assert states == ["CANCELLED", *["COMPLETED"] * 3, "NODE_FAIL", "TIMEOUT"]
 
 
 def test_a_cancelled_job_is_named_while_the_others_are_done_and_kept(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "data")
-    twin = local_twin(dataset)
     with started(cluster, dataset, *SLURM, *ONCE) as run:
         program_of(dataset, "l1.s0.r0").suspend()
         (job,) = cluster.running(tmp_path, name=".seg.")
@@ -50,12 +48,12 @@ def test_a_cancelled_job_is_named_while_the_others_are_done_and_kept(cluster: Cl
     again = downsample(cluster, dataset, *SLURM)
     assert again.returncode == 0, again.stderr
     assert len(cluster.jobs(tmp_path)) == before + 1
-    check_same(dataset, twin)
+    check_same(dataset)
 
 
 def test_a_job_without_enough_memory_is_named_with_what_it_was_given(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "data")
-    failed = downsample(cluster, dataset, "--layer-name", "color", *SLURM, "--job-resources", "mem=10M", *ONCE)
+    failed = downsample(cluster, dataset, *COLOR, *SLURM, "--job-resources", "mem=10M", *ONCE)
     assert failed.returncode == 1
     assert "layer 'color'" in failed.stderr
     assert "was killed: it needed more memory than the 10 MB that it was given" in failed.stderr
@@ -66,8 +64,7 @@ def test_a_job_without_enough_memory_is_named_with_what_it_was_given(cluster: Cl
 def test_a_preempted_job_is_tried_again(cluster: Cluster, tmp_path: Path, partition: str) -> None:
     """Whether Slurm would start it again or not: it is told not to."""
     dataset = three_layers(tmp_path / "data")
-    twin = local_twin(dataset, "--layer-name", "color")
-    options = ("--layer-name", "color", *SLURM, "--job-resources", f"partition={partition}")
+    options = (*COLOR, *SLURM, "--job-resources", f"partition={partition}")
     with started(cluster, dataset, *options) as run:
         program = program_of(dataset, "l0.s0.r0")
         program.suspend()
@@ -76,7 +73,7 @@ def test_a_preempted_job_is_tried_again(cluster: Cluster, tmp_path: Path, partit
         output, errors = run.communicate(timeout=120)
     assert run.returncode == 0, output + errors
     assert [job.state for job in cluster.jobs(tmp_path)] == ["PREEMPTED", "COMPLETED"]
-    check_same(dataset, twin)
+    check_same(dataset, *COLOR)
 
 
 @pytest.mark.parametrize(
@@ -104,11 +101,10 @@ def test_what_slurm_refuses_ends_the_run_with_its_reason(
 
 def test_while_slurm_does_not_answer_nothing_is_lost(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "data")
-    twin = local_twin(dataset, "--layer-name", "color")
     path = busy_squeue(cluster, tmp_path)
-    with started(cluster, dataset, "--layer-name", "color", *SLURM, more={"PATH": path}) as run:
+    with started(cluster, dataset, *COLOR, *SLURM, more={"PATH": path}) as run:
         wait_for(lambda: [job for job in cluster.jobs(tmp_path) if job.is_over] or None, "the end of the job")
         (tmp_path / "answers").touch()
         output, errors = run.communicate(timeout=60)
     assert run.returncode == 0, output + errors
-    check_same(dataset, twin)
+    check_same(dataset, *COLOR)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slurm.cluster import Cluster, wait_for
-from slurm.runs import SLURM, busy_squeue, check_same, downsample, local_twin, program_of, started, three_layers
+from slurm.runs import COLOR, SLURM, busy_squeue, check_same, downsample, program_of, started, three_layers
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -17,8 +17,7 @@ def test_a_signal_cancels_the_jobs_and_the_next_start_goes_on(
     cluster: Cluster, tmp_path: Path, number: signal.Signals
 ) -> None:
     dataset = three_layers(tmp_path / "data")
-    twin = local_twin(dataset)
-    with started(cluster, dataset, *SLURM) as run:
+    with started(cluster, dataset, *COLOR, *SLURM) as run:
         program_of(dataset, "l0.s0.r0")
         began = time.monotonic()
         run.send_signal(number)
@@ -27,9 +26,9 @@ def test_a_signal_cancels_the_jobs_and_the_next_start_goes_on(
     assert "cancelled" in errors
     assert time.monotonic() - began < 20
     assert not cluster.queue(tmp_path)
-    again = downsample(cluster, dataset, *SLURM)
+    again = downsample(cluster, dataset, *COLOR, *SLURM)
     assert again.returncode == 0, again.stderr
-    check_same(dataset, twin)
+    check_same(dataset, *COLOR)
 
 
 @pytest.mark.parametrize("strategy", ["slurm", "multiprocessing"])
@@ -37,28 +36,27 @@ def test_jobs_that_a_killed_run_has_left_in_the_queue_are_cancelled_by_the_next_
     cluster: Cluster, tmp_path: Path, strategy: str
 ) -> None:
     dataset = three_layers(tmp_path / "data")
-    twin = local_twin(dataset)
     full = [cluster.submit("--exclusive") for _ in range(2)]
-    with started(cluster, dataset, *SLURM) as run:
-        waiting = wait_for(lambda: jobs if len(jobs := cluster.queue(tmp_path)) == 3 else None, "three waiting jobs")
+    with started(cluster, dataset, *COLOR, *SLURM) as run:
+        waiting = wait_for(lambda: cluster.queue(tmp_path) or None, "a waiting job")
         run.kill()
     assert [job.id for job in cluster.queue(tmp_path)] == [job.id for job in waiting]
     cluster.cancel(*full)
-    again = downsample(cluster, dataset, "--distribution-strategy", strategy)
+    again = downsample(cluster, dataset, *COLOR, "--distribution-strategy", strategy)
     assert again.returncode == 0, again.stderr
     ended = {job.id: job.state for job in cluster.jobs(tmp_path)}
     assert not {ended[job.id] for job in waiting} - {"CANCELLED", "FAILED"}
     assert not cluster.queue(tmp_path)
-    check_same(dataset, twin)
+    check_same(dataset, *COLOR)
 
 
 def test_if_slurm_cannot_be_asked_about_an_earlier_start_nothing_is_begun(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "data")
     full = [cluster.submit("--exclusive") for _ in range(2)]
-    with started(cluster, dataset, *SLURM) as run:
+    with started(cluster, dataset, *COLOR, *SLURM) as run:
         wait_for(lambda: cluster.queue(tmp_path) or None, "a waiting job")
         run.kill()
-    failed = downsample(cluster, dataset, more={"PATH": busy_squeue(cluster, tmp_path)})
+    failed = downsample(cluster, dataset, *COLOR, more={"PATH": busy_squeue(cluster, tmp_path)})
     assert failed.returncode == 1
     assert "may be in Slurm's queue, which cannot be asked" in failed.stderr
     assert not list(dataset.glob("color/2*"))

@@ -9,18 +9,17 @@ from datasets.bare import Bare, make_bare
 from workflow.commands import ROOT
 
 from slurm.cluster import Cluster
-from slurm.runs import SLURM, check_same, downsample, environment, local_twin, three_layers
+from slurm.runs import COLOR, SLURM, check_same, downsample, environment, three_layers
 
 
 def test_the_example_of_the_users_page_ends_well_though_its_memory_is_far_too_small(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     dataset = three_layers(tmp_path / "cortex")
-    twin = local_twin(dataset)
     done = downsample(cluster, dataset, "--jobs", 4, *SLURM, "--job-resources", '{"mem": "10M"}')
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 MB of memory are asked for, but jobs will probably need" in done.stdout
-    check_same(dataset, twin)
+    check_same(dataset)
     jobs = cluster.jobs(tmp_path)
     names = {job.name.rpartition(".")[0] for job in jobs}
     assert names == {f"cortex.{layer}.2_to_4" for layer in ("color", "seg", "other")}
@@ -36,11 +35,10 @@ def test_the_example_of_the_users_page_ends_well_though_its_memory_is_far_too_sm
 def test_nothing_needs_to_be_asked_for(cluster: Cluster, tmp_path: Path) -> None:
     """Also in a folder whose name means something to shells, to Snakemake and to Slurm."""
     dataset = three_layers(tmp_path / "it's $HOME {x} `y` &")
-    twin = local_twin(dataset)
-    done = downsample(cluster, dataset, *SLURM)
+    done = downsample(cluster, dataset, *COLOR, *SLURM)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "asked for" not in done.stdout
-    check_same(dataset, twin)
+    check_same(dataset, *COLOR)
 
 
 def test_a_batch_is_a_larger_job(cluster: Cluster, tmp_path: Path) -> None:
@@ -53,25 +51,24 @@ def test_a_batch_is_a_larger_job(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_plain_snakemake_with_the_profile_does_the_same(cluster: Cluster, tmp_path: Path) -> None:
-    dataset = three_layers(tmp_path / "plain", (256, 256, 128))
-    twin = local_twin(dataset, "--layer-name", "color")
+    size = (256, 256, 128)
+    dataset = three_layers(tmp_path / "plain", size)
     (tmp_path / "config.yaml").write_text(f"target: {dataset}\nlayer_names: [color]\njob_voxels: 65536\n")
     profile = ["--profile", str(ROOT / "profiles/slurm"), "--configfile", "config.yaml", "--jobs", "4"]
     done = _snakemake(cluster, tmp_path, *profile)
     assert done.returncode == 0, done.stderr
-    check_same(dataset, twin)
+    check_same(dataset, *COLOR, size=size)
     assert len(cluster.jobs(tmp_path, "plain.color.")) == 4 + 1
 
 
 def test_another_executor_takes_the_same_jobs(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "generic")
-    twin = local_twin(dataset)
     submit = "sbatch --parsable --output=/dev/null --mem={resources.mem_mb} --time={resources.runtime} --cpus-per-task={threads}"
     options = ["--executor", "cluster-generic", "--cluster-generic-submit-cmd", submit, "--jobs", "4"]
-    done = downsample(cluster, dataset, "--", *options)
+    done = downsample(cluster, dataset, *COLOR, "--", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    check_same(dataset, twin)
-    assert len(cluster.jobs(tmp_path)) == 3
+    check_same(dataset, *COLOR)
+    assert len(cluster.jobs(tmp_path)) == 1
 
 
 def _snakemake(cluster: Cluster, cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:

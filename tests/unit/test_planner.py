@@ -140,7 +140,7 @@ def steps(made: LayerPlan) -> list[str]:
 
 def test_steps_of_a_large_layer(root: Path) -> None:
     made = plan(root, layer(size=(9000, 5000, 4000)), chunks_per_shard=(32, 32, 32), coarsest_mag="64")
-    assert steps(made.layers[0]) == ["1>2 x30", "2>4 x6", "4>8 16 32 64 x1"]
+    assert steps(made.layers[0]) == ["1>2 x30", "2>4 x6", "4>8 x2", "8>16 32 64 x1"]
 
 
 def test_a_kept_mag_cuts_the_last_step(root: Path) -> None:
@@ -228,3 +228,20 @@ def test_unknown_layers_and_mags_are_refused(root: Path) -> None:
         plan(root, layer_names=["nope"])
     with pytest.raises(UsageError, match="no mag 2 to start from"):
         plan(root, from_mag="2")
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "jobs"),
+    [
+        ((2000, 2000, 8000), {}, 4),
+        ((2000, 2000, 8000), {"job_voxels": 2 * 1024**3}, 2),
+        ((2000, 2000, 8000), {"jobs_per_mag": 3}, 2),
+        ((8000, 2000, 2000), {"job_voxels": 4 * 1024**3}, 1),
+        ((2000, 8000, 8000), {"jobs_per_mag": 1}, 1),
+        ((100, 100, 100), {"job_voxels": 1}, 8),
+    ],
+)
+def test_jobs_are_as_large_as_asked_for(root: Path, size: Vec3, options: dict[str, int], jobs: int) -> None:
+    shards = (1, 1, 1) if "job_voxels" in options and options["job_voxels"] == 1 else (32, 32, 32)
+    made = plan(root, layer(size=size), chunks_per_shard=shards, coarsest_mag="2", **options)
+    assert len(made.layers[0].steps[0].regions) == jobs

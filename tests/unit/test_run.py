@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,19 @@ def test_a_run_directory_that_cannot_be_made_is_an_error(dataset: Path, tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(WkflowError, match="the run's folder cannot be written"):
         start(dataset, run_dir=str(tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize("options", [{"job_voxels": 1}, {"jobs_per_mag": 1}, {"job_memory_mb": 10, "job_threads": 3}])
+def test_a_run_goes_on_with_the_jobs_that_it_has_begun_with(dataset: Path, options: dict[str, Any]) -> None:
+    run = start(dataset)
+    again = find(dataset, **options)
+    assert again.stored
+    assert again.plan == run.plan
+
+
+@pytest.mark.parametrize("cut", [{"job_voxels": -5}, {"jobs_per_mag": -1}])
+def test_a_forged_cut_is_no_plan(dataset: Path, cut: dict[str, int]) -> None:
+    run = start(dataset)
+    run.dir.plan.write_bytes(replace(run.plan, **cut).dump())
+    with pytest.raises(ConflictError, match="damaged"):
+        find(dataset)

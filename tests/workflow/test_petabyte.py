@@ -33,12 +33,14 @@ from wkflow.cli.dry_run import show
 from wkflow.config import Config
 from wkflow.plan import Plan
 from wkflow.run import current_run
+from wkflow.strategy import Strategy, execution
 
 def work(target):
-    run = current_run(Config.of({"target": target}))
+    config = Config.of({"target": target})
+    run = current_run(config)
     for job in run.plan.jobs():
         run.plan.needed_by(job)
-    show(run, 2, 2)
+    show(run, config, execution(Strategy.MULTIPROCESSING, 2, None))
     return run.plan.dump()
 
 work(sys.argv[1])  # whatever is imported and compiled only once
