@@ -21,6 +21,7 @@ _SNAKEMAKE_MB = 400  # of Snakemake in a cluster's job: one that starts a step, 
 _THREAD_VOXELS = 32 * 2**20  # source voxels that a thread more pays for
 _LARGE_JOB = 2**30  # source voxels; from here on one job keeps all threads busy
 _SLOW_RATE = 10e6  # source voxels per second and thread: a slow disk, a busy node
+_GENEROUS = 2  # so many times what a job takes is estimated for its time, at least
 _ENCODED_TILES_AHEAD = 3  # per thread: one being read, one encoded, one waiting for its turn
 
 
@@ -69,60 +70,49 @@ def job_resources(job: Job, most_threads: int, machine: Machine | None = None) -
     return JobResources(
         threads=threads,
         memory_mb=min(memory, machine.memory_mb) if machine else memory,
-        runtime_minutes=5 + ceil(voxels / _SLOW_RATE / threads / 60),
+        runtime_minutes=_minutes(job, threads),
     )
 
 
 def cluster_resources(job: Job, most_threads: int, asked: Asked, attempt: int = 1) -> JobResources:
     """What a job is given on a cluster. What the user asks for holds for the first attempt. Each further one gets twice as
     much, and at least the estimate: schedulers do not say reliably whether it was memory or time that a job lacked."""
-    threads = asked.threads or job_resources(job, most_threads).threads
     need = cluster_estimate(job, most_threads, asked)
-    memory, minutes = need.memory_mb, need.runtime_minutes
-    if asked.memory_mb or asked.memory_per_thread_mb:
-        memory = asked.memory_mb or threads * (asked.memory_per_thread_mb or 0)
-    if asked.runtime_minutes:
-        minutes = asked.runtime_minutes
+    memory = asked.memory_mb or need.threads * (asked.memory_per_thread_mb or 0) or need.memory_mb
+    minutes = asked.runtime_minutes or need.runtime_minutes
     growth = 2 ** (attempt - 1)
-    if growth == 1:
-        return JobResources(threads, memory, minutes)
     return JobResources(
-        threads,
-        max(memory * growth, need.memory_mb * growth // 2),
-        max(minutes * growth, need.runtime_minutes * growth // 2),
+        need.threads,
+        max(memory * growth, need.memory_mb * (growth // 2)),
+        max(minutes * growth, need.runtime_minutes * (growth // 2)),
     )
 
 
 def cluster_estimate(job: Job, most_threads: int, asked: Asked) -> JobResources:
     """What a job will probably need on a cluster, where Snakemake runs in it, too."""
     threads = asked.threads or job_resources(job, most_threads).threads
-    runtime = job_resources(job, threads).runtime_minutes
-    return JobResources(threads, _memory_mb(job, threads) + _SNAKEMAKE_MB, runtime)
+    return JobResources(threads, _memory_mb(job, threads) + _SNAKEMAKE_MB, _minutes(job, threads))
 
 
 def shortages(plan: Plan, most_threads: int, asked: Asked) -> list[str]:
-    """What the user asks for is less than what jobs will probably need, one line each."""
-    jobs = list(plan.jobs())
-    given = [cluster_resources(job, most_threads, asked) for job in jobs]
-    needed = [cluster_estimate(job, most_threads, asked) for job in jobs]
-    found = []
-    short = [
-        (need.memory_mb, has.memory_mb)
-        for need, has in zip(needed, given, strict=True)
-        if has.memory_mb < need.memory_mb
+    """Where the user asks for less than what jobs will probably need, one line for memory and one for time."""
+    pairs = [
+        (cluster_estimate(job, most_threads, asked), cluster_resources(job, most_threads, asked)) for job in plan.jobs()
     ]
-    if short:
-        need, has = max(short)
+    memory = [(need.memory_mb, has.memory_mb) for need, has in pairs if has.memory_mb < need.memory_mb]
+    minutes = [
+        (need.runtime_minutes, has.runtime_minutes)
+        for need, has in pairs
+        if _GENEROUS * has.runtime_minutes < need.runtime_minutes
+    ]
+    found = []
+    if memory:
+        need, has = max(memory)
         found.append(
             f"{has} MB of memory are asked for, but jobs will probably need {need} MB; those that fail get more"
         )
-    short = [
-        (n.runtime_minutes, h.runtime_minutes)
-        for n, h in zip(needed, given, strict=True)
-        if 2 * h.runtime_minutes < n.runtime_minutes
-    ]
-    if short:
-        need, has = max(short)
+    if minutes:
+        need, has = max(minutes)
         found.append(f"{has} minutes are asked for, but jobs may need {need}; those that fail get more")
     return found
 
@@ -189,6 +179,10 @@ def machine_memory_mb() -> int:
         except (OSError, ValueError):
             continue
     return total // 2**20
+
+
+def _minutes(job: Job, threads: int) -> int:
+    return 5 + ceil(job.source_voxels() / _SLOW_RATE / threads / 60)
 
 
 def _memory_mb(job: Job, threads: int) -> int:

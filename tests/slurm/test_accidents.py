@@ -99,6 +99,16 @@ def test_what_slurm_refuses_ends_the_run_with_its_reason(
     assert not cluster.queue(tmp_path)
 
 
+def test_a_folder_that_slurm_would_misread_is_refused_before_anything_is_submitted(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    failed = downsample(cluster, three_layers(tmp_path / "50% %j"), *SLURM)
+    assert failed.returncode == 1
+    assert "Slurm takes % in the paths of logs for variables" in failed.stderr
+    assert "--run-dir" in failed.stderr
+    assert not cluster.jobs(tmp_path)
+
+
 def test_while_slurm_does_not_answer_nothing_is_lost(cluster: Cluster, tmp_path: Path) -> None:
     dataset = three_layers(tmp_path / "data")
     path = busy_squeue(cluster, tmp_path)

@@ -118,7 +118,7 @@ def test_how_slurm_tells_why_a_job_has_ended(
     assert (job.state, job.queued.state, job.reason) == (state, state, reason)
     assert exit_code in (None, job.exit)  # of what got a signal it depends on who was faster
     assert log.format(id=job.queued.id) in job.log
-    assert words in why_ended("it", job.queued, job.log, Granted(100, 7, 1))
+    assert words in why_ended("it", job.queued, job.log, Granted(100, 7))
 
 
 def test_a_preempted_job_that_may_be_queued_again_is_not_over(ended: Mapping[str, Ended]) -> None:

@@ -13,7 +13,16 @@ from planning import info, layer, plan
 from wkflow import resources
 from wkflow.geometry import Vec3
 from wkflow.plan import Job
-from wkflow.resources import Machine, cache_bytes, job_resources, machine_memory_mb
+from wkflow.resources import (
+    Asked,
+    Machine,
+    cache_bytes,
+    cluster_estimate,
+    cluster_resources,
+    job_resources,
+    machine_memory_mb,
+    shortages,
+)
 
 INDEXES = 32 * 2**20
 HUGE = Machine(cores=10_000, memory_mb=2**40, jobs=1)
@@ -153,3 +162,53 @@ def test_the_machine_has_no_more_memory_than_its_control_group(
     monkeypatch.setattr("psutil.virtual_memory", lambda: mock.Mock(total=64_000 * 2**20))
     monkeypatch.setattr(resources, "open", limits(memory_max=content), raising=False)
     assert machine_memory_mb() == expected
+
+
+def test_on_a_cluster_snakemake_runs_in_the_job_too(root: Path) -> None:
+    one = job(root, (1000, 1000, 1000))
+    assert cluster_resources(one, 4, Asked()).memory_mb == job_resources(one, 4).memory_mb + 400
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads", "memory"),
+    [
+        (Asked(memory_mb=10), None, 10),
+        (Asked(threads=3), 3, None),
+        (Asked(threads=3, memory_per_thread_mb=500), 3, 1500),
+        (Asked(threads=1, memory_mb=50_000), 1, 50_000),
+    ],
+)
+def test_what_is_asked_for_holds_at_the_first_attempt(
+    root: Path, asked: Asked, threads: int | None, memory: int | None
+) -> None:
+    one = job(root, (1000, 1000, 1000))
+    need, given = cluster_estimate(one, 4, asked), cluster_resources(one, 4, asked)
+    assert given.threads == (threads or need.threads)
+    assert given.memory_mb == (memory or need.memory_mb)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    memory=st.none() | st.integers(1, 10**6),
+    minutes=st.none() | st.integers(1, 10**5),
+    attempt=st.integers(2, 4),
+)
+def test_each_attempt_gets_twice_as_much_and_at_least_the_estimate(
+    root: Path, memory: int | None, minutes: int | None, attempt: int
+) -> None:
+    one, asked = job(root, (1000, 1000, 1000)), Asked(memory_mb=memory, runtime_minutes=minutes)
+    need = cluster_estimate(one, 4, asked)
+    before, now = (cluster_resources(one, 4, asked, number) for number in (attempt - 1, attempt))
+    assert now.memory_mb >= max(2 * before.memory_mb if attempt > 2 else 0, need.memory_mb, 2 * (memory or 0))
+    assert now.runtime_minutes >= max(need.runtime_minutes, 2 * (minutes or 0))
+    assert now.threads == before.threads
+
+
+def test_too_little_memory_or_time_is_told_with_the_estimate(root: Path) -> None:
+    made = plan(root, layer(size=(1000, 1000, 1000)))
+    need = max(cluster_estimate(one, 8, Asked()).memory_mb for one in made.jobs())
+    (line,) = shortages(made, 8, Asked(memory_mb=10))
+    assert line.startswith(f"10 MB of memory are asked for, but jobs will probably need {need} MB")
+    assert shortages(made, 8, Asked(memory_mb=need, runtime_minutes=600)) == []
+    assert shortages(made, 8, Asked()) == []
+    assert shortages(made, 8, Asked(runtime_minutes=1))[0].startswith("1 minutes are asked for")

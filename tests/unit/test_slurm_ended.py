@@ -38,7 +38,7 @@ TIME = "slurmstepd-n1: error: *** JOB 11 ON n2 CANCELLED AT 2026-11-23T16:59:01 
     ],
 )
 def test_a_job_that_failed(state: str, log: str, words: str) -> None:
-    text = why_ended("job l0.s0.r0", Queued("12", state, "n1", "None"), log, Granted(100, 7, 1))
+    text = why_ended("job l0.s0.r0", Queued("12", state, "n1", "None"), log, Granted(100, 7))
     assert words in text
     assert text.startswith("job l0.s0.r0 ")
     assert "Slurm job 12 on n1" in text

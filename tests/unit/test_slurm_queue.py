@@ -14,7 +14,7 @@ from wkflow.files import read_json
 from wkflow.plan import Plan
 from wkflow.rundir import RunDir
 from wkflow.slurm import queue
-from wkflow.slurm.queue import Queued, end_jobs, job_name, job_names, note_names, parse_queue, query
+from wkflow.slurm.queue import Queued, end_jobs, job_name, job_names, note_jobs, parse_queue, query
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ class Slurm:
 @pytest.fixture
 def noted(made: Plan, tmp_path: Path) -> RunDir:
     run_dir = RunDir(tmp_path / "run")
-    note_names(run_dir, made)
-    assert read_json(run_dir.path / "slurm.json") == job_names(made)
+    note_jobs(run_dir, made)
+    assert read_json(run_dir.path / "slurm.json") == {"names": job_names(made), "clusters": []}
     return run_dir
 
 
@@ -87,6 +87,15 @@ def test_what_is_left_is_cancelled_until_it_is_gone(noted: RunDir, monkeypatch: 
     monkeypatch.setattr(queue.subprocess, "run", slurm.run)
     assert end_jobs(noted) == 2
     assert slurm.cancelled == ["1", "2", "1"]
+
+
+def test_jobs_on_other_clusters_are_cancelled_there(made: Plan, noted: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_jobs(noted, made, "two,one")
+    note_jobs(noted, made)  # a job on the default cluster; the others are not forgotten
+    slurm = Slurm("CLUSTER: one\n1|RUNNING|n1|None\n", "")
+    monkeypatch.setattr(queue.subprocess, "run", slurm.run)
+    assert end_jobs(noted) == 1
+    assert slurm.cancelled == ["--clusters=one,two", "1"]
 
 
 def test_jobs_that_do_not_end_hold_the_dataset(noted: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +126,23 @@ def test_if_slurm_cannot_be_asked_nothing_is_begun(
     assert "delete that file" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '["a b"]', '["--all"]', '{"a": 1}', "[1]", '["a,b"]'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "{",
+        "[]",
+        '["a"]',
+        '{"names": [], "clusters": []}',
+        '{"names": ["a"]}',
+        '{"names": ["a b"], "clusters": []}',
+        '{"names": ["--all"], "clusters": []}',
+        '{"names": ["a,b"], "clusters": []}',
+        '{"names": [1], "clusters": []}',
+        '{"names": "a", "clusters": []}',
+        '{"names": ["a"], "clusters": ["-x"]}',
+    ],
+)
 def test_without_a_sensible_note_slurm_is_not_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
 ) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import yaml
 
 from wkflow import strategy
 from wkflow.errors import UsageError
+from wkflow.home import home
 from wkflow.strategy import LOCAL, Strategy, execution, usable_cpus
 
 MEM = {"mem": "32G"}
@@ -127,3 +129,15 @@ def test_systems_without_affinity_have_all_cpus(
     monkeypatch.setattr(os, "cpu_count", lambda: count)
     monkeypatch.setattr(strategy, "open", mock.Mock(side_effect=FileNotFoundError), raising=False)
     assert usable_cpus() == expected
+
+
+def test_the_profile_for_plain_snakemake_says_what_the_command_says() -> None:
+    said = yaml.safe_load((home() / "profiles/slurm/config.yaml").read_text())
+    usual = yaml.safe_load((home() / "profiles/default/config.yaml").read_text())
+    arguments = list(execution(Strategy.SLURM, None, None).arguments)
+    wanted: dict[str, Any] = {}
+    while arguments:
+        name = arguments.pop(0).removeprefix("--")
+        has_value = arguments and not arguments[0].startswith("--")
+        wanted[name] = yaml.safe_load(arguments.pop(0)) if has_value else True
+    assert said == {key: value for key, value in usual.items() if key != "cores"} | wanted

@@ -93,6 +93,17 @@ def test_a_cluster_that_is_not_here_is_said_and_nothing_touched(
     assert tree(dataset) == before
 
 
+def test_a_run_on_a_cluster_can_be_looked_at_without_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(commands.ENVIRONMENT, "PATH", "/nowhere")
+    before = tree(dataset)
+    line = "webknossos downsample --dry-run --distribution-strategy slurm --job-resources mem=3G,cpus-per-task=2"
+    code, output = run(f"{line} /path/to/dataset", dataset)
+    assert code == 0
+    assert "3.2 GB" in output
+    assert "0 of them done, on a cluster; nothing was touched" in output
+    assert tree(dataset) == before
+
+
 @pytest.mark.parametrize(
     ("line", "layers"),
     [

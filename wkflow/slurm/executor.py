@@ -30,7 +30,7 @@ from wkflow.failure import described
 from wkflow.files import read_json, write_json
 from wkflow.run import Run
 from wkflow.slurm.ended import Granted, why_ended, why_refused
-from wkflow.slurm.queue import Queued, job_name, note_names, parse_queue, query
+from wkflow.slurm.queue import Queued, job_name, note_jobs, parse_queue, query
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 15.0
 """Between two queries."""
@@ -76,7 +76,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         try:
             if ours := self._ours(job):
                 run, job_id = ours
-                note_names(run.dir, run.plan)
+                note_jobs(run.dir, run.plan, _clusters(job))
                 run.dir.error(job_id).unlink(missing_ok=True)  # of an earlier attempt
                 self._thread.name = job_name(run.plan, run.plan.job_of(job_id))
                 self._names.add(self._thread.name)
@@ -118,21 +118,16 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         found = await self._queue() if active_jobs else {}
         for info in active_jobs:
             job = found.get(info.external_jobid) if found is not None else None
-            if found is None or (job is not None and not self._is_over(job)):
+            if found is None or self._is_at_work(info, job):
                 yield info
-            elif job is None:
-                if self._is_gone(info):
-                    self._end(info)
-                else:
-                    yield info
-            elif job.state == "COMPLETED":
+            elif job is None or job.state == "COMPLETED":
                 self._end(info)
             else:
                 self._fail(info, job)
 
     async def _queue(self) -> dict[str, Queued] | None:
         """The jobs by their ids; None if Slurm does not answer."""
-        command = query(sorted(self._names), sorted(map(str, self._submitted_job_clusters)))
+        command = query(sorted(self._names), self._submitted_job_clusters)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -151,11 +146,12 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             return None
         return {job.id: job for job in parse_queue(out.decode(errors="replace"))}
 
-    def _is_over(self, job: Queued) -> bool:
-        """Slurm starts some jobs again by itself, if the user wants that."""
-        if self.workflow.executor_settings.requeue and job.state in ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL"):
-            return False
-        return job.is_over
+    def _is_at_work(self, info: Any, job: Queued | None) -> bool:
+        """Also what Slurm is going to start again by itself, if the user wants that. ``job``: None if it is not listed."""
+        if job is None:
+            return not self._is_gone(info)
+        is_queued_again = job.state in ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
+        return not job.is_over or (self.workflow.executor_settings.requeue and is_queued_again)
 
     def _is_gone(self, info: Any) -> bool:
         """Slurm forgets a job some minutes after its end. One that was submitted just now may not be listed yet."""
@@ -175,7 +171,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         if job.state in ("NODE_FAIL", "BOOT_FAIL") and job.node:
             self._failed_nodes.add(job.node)
         resources = info.job.resources
-        given = Granted(resources.get("mem_mb") or 0, resources.get("runtime") or 0, info.job.attempt)
+        given = Granted(resources.get("mem_mb") or 0, resources.get("runtime") or 0)
         ours = self._ours(info.job)
         what = described(ours[0].dir, ours[1]) if ours else f"a job of rule {info.job.name}"
         text = why_ended(what, job, _end_of(log), given)
@@ -194,9 +190,16 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             return None
         marker = Path(str(job.output[0])).absolute()
         run = self.runs.get(marker.parent)
-        job_id = marker.name.removesuffix(".json")
-        is_job = run is not None and set(job.wildcards_dict) == {"layer", "step", "region"}
-        return (run, job_id) if run is not None and is_job else None
+        if run is None or set(job.wildcards_dict) != {"layer", "step", "region"}:
+            return None
+        return run, marker.name.removesuffix(".json")
+
+
+def _clusters(job: Any) -> str:
+    """Those that the plugin submits the job to; "" stands for the default one."""
+    return str(
+        job.resources.get("cluster") or job.resources.get("clusters") or job.resources.get("slurm_cluster") or ""
+    )
 
 
 def _note(run: Run, job_id: str, text: str, log: Path) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from wkflow.errors import HeldError
 from wkflow.files import read_json, write_json
@@ -76,18 +77,41 @@ def _clean(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:_LONGEST] or "_"
 
 
-def note_names(run_dir: RunDir, plan: Plan) -> None:
-    """Write down under which names the run's jobs are found."""
-    path = run_dir.path / _FILE
-    names = job_names(plan)
-    if read_json(path) != names:
-        write_json(path, names)
+def note_jobs(run_dir: RunDir, plan: Plan, clusters: str = "") -> None:
+    """Write down under which names, and on which clusters (comma-separated), the run's jobs are found."""
+    earlier = _noted(run_dir)
+    known = {*earlier.clusters, *filter(None, clusters.split(","))}
+    noted = _Noted(job_names(plan), sorted(known))
+    if earlier != noted:
+        write_json(run_dir.path / _FILE, noted._asdict())
+
+
+class _Noted(NamedTuple):
+    names: list[str]
+    clusters: list[str]
+
+
+def _noted(run_dir: RunDir) -> _Noted:
+    """What is written down; nothing if it is not of our kind."""
+    content = read_json(run_dir.path / _FILE)
+    lists = [content.get(key) for key in _Noted._fields] if isinstance(content, dict) else [None]
+    if all(isinstance(words, list) and all(_is_name(word) for word in words) for words in lists):
+        return _Noted(*lists)
+    return _Noted([], [])
+
+
+def _is_name(word: object) -> bool:
+    return isinstance(word, str) and _NAME.fullmatch(word) is not None
 
 
 def query(names: Collection[str], clusters: Collection[str] = ()) -> list[str]:
     """The command that lists the jobs of these names that Slurm knows, also those that ended a short while ago."""
     command = ["squeue", "--noheader", "--states=all", f"--format={_FORMAT}", f"--name={','.join(names)}"]
-    return [*command, f"--clusters={','.join(clusters)}"] if clusters else command
+    return command + _on(clusters)
+
+
+def _on(clusters: Collection[str]) -> list[str]:
+    return [f"--clusters={','.join(sorted(clusters))}"] if clusters else []
 
 
 def parse_queue(said: str) -> list[Queued]:
@@ -101,33 +125,30 @@ def end_jobs(run_dir: RunDir, patience: float = ENDING_SECONDS) -> int:
 
     Raises ``HeldError`` if they do not end, or if that cannot be found out.
     """
-    names = read_json(run_dir.path / _FILE)
-    if not names or not isinstance(names, list):
+    noted = _noted(run_dir)
+    if not noted.names:
         return 0
-    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-        return 0
+    ask, cancel = query(*noted), ["scancel", *_on(noted.clusters)]
     seen: set[str] = set()
     deadline = time.monotonic() + patience
     left: list[str] = []
     while time.monotonic() < deadline:
         try:
-            said = subprocess.run(
-                query(names), capture_output=True, text=True, timeout=_QUERY_SECONDS, check=True
-            ).stdout
+            said = subprocess.run(ask, capture_output=True, text=True, timeout=_QUERY_SECONDS, check=True).stdout
             left = [job.id for job in parse_queue(said) if not job.is_over]
             if not left:
                 return len(seen)
             seen.update(left)
-            subprocess.run(["scancel", *left], capture_output=True, timeout=_QUERY_SECONDS, check=False)  # noqa: S607
+            subprocess.run([*cancel, *left], capture_output=True, timeout=_QUERY_SECONDS, check=False)
         except (OSError, subprocess.SubprocessError) as error:
             raise HeldError(
-                f"jobs of an earlier start may be in Slurm's queue, which cannot be asked: {_why(error)}",
+                f"jobs of the run may be in Slurm's queue, which cannot be asked: {_why(error)}",
                 where=run_dir.path / _FILE,
                 hint="start it where squeue works; if there are no such jobs any more, delete that file",
             ) from None
         time.sleep(0.3)
     raise HeldError(
-        "jobs of an earlier start are still in Slurm's queue, and do not end",
+        "jobs of the run are still in Slurm's queue, and do not end",
         where=f"job {', '.join(left)}",
         hint="see what they wait for (scontrol show job), then run the command again",
     )
