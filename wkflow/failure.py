@@ -28,6 +28,9 @@ _NO_MEMORY = re.compile(
     r"MemoryError|bad_alloc|memory allocation of \d+ bytes failed|out of memory|Cannot allocate memory|RESOURCE_EXHAUSTED"
     r"|failed to map segment|can't start new thread|std::system_error"
 )
+_CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV}
+"""How a library ends a process when it gets no memory, sometimes without a word."""
+
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 # Snakemake's words about a program of a rule that has ended with an error: its log, exit code or signal.
 _ENDED = re.compile(r"(\S+)\.log'? 2>&1' (?:returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)")
@@ -62,7 +65,8 @@ def explain_end(run_dir: RunDir, said: str) -> str | None:
         name = Path(path).name
         log = f"log: {run_dir.log(name)}"
         told = _read(run_dir.log(name))
-        if signal.SIGKILL in (int(number or 0), int(status or 0) - 128):
+        ended_by = {int(number or 0), int(status or 0) - 128}
+        if signal.SIGKILL in ended_by:
             declared = _declared(said, name)
             what = (
                 f"{described(run_dir, name)} was killed, most likely because the machine ran out of memory"
@@ -75,6 +79,9 @@ def explain_end(run_dir: RunDir, said: str) -> str | None:
             return message(f"{what}{f' (declared: {declared} MB)' if declared else ''}", where=log, hint=_MORE_MEMORY)
         if "\nerror: " in f"\n{told}":  # the disk had no room for the note of the error
             return f"\n{told}".rpartition("\nerror: ")[2].strip()
+        if crash := ended_by & _CRASHES:
+            what = f"{described(run_dir, name)} has crashed ({signal.Signals(min(crash)).name})"
+            return message(f"{what}, most likely because there was not enough memory", where=log, hint=_MORE_MEMORY)
     if _FULL.search(said) or _is_full(run_dir):
         full = OSError(errno.ENOSPC, "No space left on device")
         what = f"the run's files cannot be written: {full.strerror}"

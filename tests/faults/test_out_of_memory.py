@@ -76,6 +76,21 @@ def test_an_error_that_speaks_of_something_else_is_not_taken_for_it(tmp_path: Pa
     assert explain_end(RunDir(tmp_path), "Command 'x > logs/a.log 2>&1' returned non-zero exit status 1.") is None
 
 
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        ("returned non-zero exit status 139.", "SIGSEGV"),
+        ("returned non-zero exit status 134.", "SIGABRT"),
+        ("died with <Signals.SIGBUS: 7>.", "SIGBUS"),
+    ],
+)
+def test_a_job_whose_library_has_ended_it_without_a_word(tmp_path: Path, ending: str, name: str) -> None:
+    text = explain_end(RunDir(tmp_path), f"Command 'x > logs/l0.s0.r0.log 2>&1' {ending}")
+    assert text is not None
+    assert text.startswith(f"job l0.s0.r0 has crashed ({name}), most likely because there was not enough memory")
+    assert "threads_per_job" in text
+
+
 def test_a_job_that_is_killed(dataset: Path, tmp_path: Path) -> None:
     before = results(dataset)
     run = subprocess.Popen(
