@@ -18,9 +18,9 @@ from table import Result, Row
 
 sys.path.insert(0, str(ROOT / "tests"))
 
+from clusters import environment
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from slurm.cluster import Cluster
-from slurm.runs import environment
 
 _SPEC = DatasetSpec((LayerSpec(size=(512, 64, 64), storage=Storage("zarr3", shard=(64, 64, 64))),))
 

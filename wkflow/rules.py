@@ -163,7 +163,7 @@ class Rules:
         return cluster_resources(job, most_threads, self.config.asked, attempt)
 
     def _use_executor(self) -> None:
-        """Watch jobs on Slurm in our own way. Raises :class:`UsageError` for what would write a token into their logs."""
+        """Watch jobs on clusters in our own way. Raises :class:`UsageError` for what would write a token into their logs."""
         plugin = self.workflow.executor_plugin
         if not plugin.common_settings.non_local_exec:
             return
@@ -180,9 +180,19 @@ class Rules:
                     where=Path.cwd(),
                     hint="choose another folder: --run-dir",
                 )
-            from wkflow.slurm.executor import use
+            from wkflow.slurm import executor as slurm
 
-            use(self.workflow, self.run)
+            slurm.use(self.workflow, self.run)
+        elif plugin.name == "wkflow-kubernetes":
+            from wkflow.kubernetes import executor as kubernetes
+
+            kubernetes.use(self.workflow, self.run, self.config.asked)
+        elif plugin.name == "kubernetes":
+            raise UsageError(
+                "this executor copies files, but jobs of wkflow work on the volume that the dataset is on",
+                where="--executor kubernetes",
+                hint="use the executor wkflow-kubernetes, as profiles/kubernetes does",
+            )
 
     def _take(self) -> None:
         """Take the dataset before the first job, in the process that the run belongs to.

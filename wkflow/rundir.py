@@ -13,6 +13,8 @@
         progress/                       voxels done, seconds, peak memory of each job
         errors/                         of failed jobs
         slurm.json                      names of the run's jobs in Slurm's queue
+        kubernetes.json                 labels of the run's pods in a Kubernetes cluster
+        notices.txt                     why nothing goes on at the moment
 """
 
 from __future__ import annotations

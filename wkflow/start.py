@@ -7,13 +7,14 @@ from pathlib import Path
 from wkflow.config import Config
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.job import forget_dependents
+from wkflow.kubernetes import ending
 from wkflow.lock import hold
 from wkflow.marker import read_marker
 from wkflow.places import check_no_links
 from wkflow.plan import Job
 from wkflow.run import Run, dataset_state
-from wkflow.rundir import hidden_dir
-from wkflow.slurm.queue import end_jobs
+from wkflow.rundir import RunDir, hidden_dir
+from wkflow.slurm import queue
 from wkflow.snapshot import check_unchanged
 from wkflow.space import check_space
 from wkflow.target import open_target
@@ -47,6 +48,15 @@ def take(run: Run, config: Config) -> None:
                 for job in layer.jobs():
                     _look_at(run, job)
     _remove_temporary(run)
+
+
+def end_jobs(run_dir: RunDir, patience: float | None = None) -> list[str]:
+    """End what earlier starts of the run have left in the queues of clusters, and say so. Raises ``HeldError`` if it does not
+    end within ``patience`` seconds, or if that cannot be found out."""
+    in_slurm = queue.end_jobs(run_dir, patience or queue.ENDING_SECONDS)
+    in_kubernetes = ending.end_jobs(run_dir, patience or ending.ENDING_SECONDS)
+    said = [f"cancelled {in_slurm} job(s) in Slurm's queue"] if in_slurm else []
+    return said + ([f"removed {in_kubernetes} Job(s) and pod(s) from the Kubernetes cluster"] if in_kubernetes else [])
 
 
 def _remove_temporary(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,7 +12,9 @@ from math import ceil
 from typing import Any
 
 from wkflow.errors import UsageError
+from wkflow.kubernetes import resources as pods
 from wkflow.planner import REGION_VOXELS
+from wkflow.run import Run
 from wkflow.slurm.resources import Given, default_resources, slurm_resources
 
 
@@ -31,6 +34,9 @@ CLUSTER_JOBS = 100
 """Jobs in flight, if nothing else is said."""
 
 RETRIES = 2
+KUBERNETES = "WKFLOW_KUBERNETES"
+"""The environment variable with what all runs on a cluster have in common, written like --job-resources."""
+
 LATENCY_SECONDS = 60
 """How long files of another node may take to become visible."""
 
@@ -38,20 +44,23 @@ LATENCY_SECONDS = 60
 @dataclass(frozen=True)
 class Execution:
     """How Snakemake is started. ``arguments``: its options; ``cores``: worker threads in all, None on a cluster; ``options``:
-    keys of the config that follow; ``programs``: what has to be installed here."""
+    keys of the config that follow; ``programs``: what has to be installed here; ``pods``: what they are given, on Kubernetes;
+    ``notes``: what the user should know."""
 
     arguments: tuple[str, ...]
     cores: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
+    pods: pods.Given | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
         """Where jobs run, for people."""
         return "a cluster" if self.cores is None else f"{self.cores} core(s)"
 
-    def check(self) -> None:
-        """Raise :class:`UsageError` if jobs cannot be submitted from here."""
+    def check(self, run: Run) -> None:
+        """Raise :class:`WkflowError` if jobs cannot be submitted from here."""
         missing = [program for program in self.programs if not shutil.which(program)]
         if missing:
             raise UsageError(
@@ -59,12 +68,35 @@ class Execution:
                 where="--distribution-strategy",
                 hint="start it on a host of the cluster from which jobs are submitted, often called login node",
             )
+        if self.pods and run.plan.layers and not run.is_done:
+            _check_pods(run, self.pods)
+
+
+def _check_pods(run: Run, given: pods.Given) -> None:
+    from wkflow.kubernetes import checks
+
+    if not given.image or not given.volumes:
+        raise UsageError(
+            "image and volumes are needed: the container image with wkflow, and the claims that pods mount",
+            where="--job-resources",
+            hint="example: image=registry.example/wkflow:1.0,volumes=CLAIM:/data,memory=8G; "
+            f"what is always the same can stand in the environment variable {KUBERNETES}",
+        )
+    checks.check(run, given.volumes, given.namespace)
 
 
 def execution(
-    strategy: Strategy, jobs: int | None, job_resources: Mapping[str, Any] | None, *, keep_going: bool = False
+    strategy: Strategy,
+    jobs: int | None,
+    job_resources: Mapping[str, Any] | None,
+    *,
+    keep_going: bool = False,
+    common: Mapping[str, Any] | None = None,
 ) -> Execution:
-    """Check the combination as ``webknossos`` does. Raises :class:`UsageError`, the reason in its first sentence."""
+    """Check the combination as ``webknossos`` does. ``common``: job resources of all runs on Kubernetes.
+
+    Raises :class:`UsageError`, the reason in its first sentence.
+    """
     if strategy in LOCAL and job_resources is not None:
         raise UsageError(
             f"Job resources are not supported for {strategy} execution.",
@@ -78,11 +110,8 @@ def execution(
             hint="leave the option out, or choose --distribution-strategy multiprocessing",
         )
     if strategy is Strategy.KUBERNETES:
-        raise UsageError(
-            f"The distribution strategy {strategy} is not supported yet.",
-            where="--distribution-strategy",
-            hint="choose multiprocessing, sequential, slurm or slurm+batching",
-        )
+        given = pods.kubernetes_resources(job_resources or {})
+        return _kubernetes(jobs, given.over(pods.kubernetes_resources(common or {})))
     if strategy in (Strategy.SLURM, Strategy.SLURM_BATCHING):
         return _slurm(strategy, jobs, slurm_resources(job_resources or {}))
     cores = 1 if strategy is Strategy.SEQUENTIAL else jobs or usable_cpus()
@@ -117,6 +146,33 @@ def _slurm(strategy: Strategy, jobs: int | None, given: Given) -> Execution:
     }
     chosen = {key: value for key, value in options.items() if value is not None}
     return Execution(arguments, None, chosen, ("sbatch", "squeue", "scancel"))
+
+
+def _kubernetes(jobs: int | None, given: pods.Given) -> Execution:
+    """Like on Slurm: failed jobs are tried again, with more memory, while the others go on."""
+    defaults = pods.default_resources(given)
+    settings = {
+        "namespace": given.namespace,
+        "service-account-name": given.service_account,
+        "cpu-scalar": given.cpu_scalar,
+        "pod": json.dumps(given.pod) if given.pod else None,
+    }
+    arguments = (
+        *("--executor", "wkflow-kubernetes", "--jobs", str(jobs or CLUSTER_JOBS), "--retries", str(RETRIES)),
+        *("--keep-going", "--latency-wait", str(LATENCY_SECONDS), "--container-image", given.image or ""),
+        *("--wkflow-kubernetes-persistent-volumes", *map(str, given.volumes)),
+        *(
+            word
+            for key, value in settings.items()
+            if value is not None
+            for word in (f"--wkflow-kubernetes-{key}", str(value))
+        ),
+        *(["--wkflow-kubernetes-privileged"] if given.privileged else []),
+        *("--default-resources", *defaults),
+    )
+    options = {"job_threads": given.threads, "job_memory_mb": given.memory_mb, "job_minutes": given.runtime_minutes}
+    chosen = {key: value for key, value in options.items() if value is not None}
+    return Execution(arguments, None, chosen, pods=given, notes=given.notes)
 
 
 def _check_batching(jobs: int | None, *, has_batch_size: bool) -> None:

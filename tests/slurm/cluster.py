@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+
+from clusters import wait_for
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 STATE = Path(os.environ.get("CLUSTER_DIR", "/var/lib/wkflow-slurm"))
@@ -107,15 +107,3 @@ class Cluster:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-T = TypeVar("T")
-
-
-def wait_for(look: Callable[[], T | None], what: str, seconds: float = 90) -> T:
-    """What ``look`` finds, as soon as it finds something."""
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None:
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-    return found

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from clusters import wait_for
 
-from slurm.cluster import SCRIPT, Cluster, wait_for
+from slurm.cluster import SCRIPT, Cluster
 from wkflow.slurm.ended import Granted, why_ended, why_refused
 from wkflow.slurm.queue import Queued, parse_queue, query
 

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from clusters import COLOR, check_same, downsample, program_of, started, three_layers, wait_for
 
-from slurm.cluster import Cluster, wait_for
-from slurm.runs import COLOR, SLURM, busy_squeue, check_same, downsample, program_of, started, three_layers
+from slurm.cluster import Cluster
+from slurm.runs import SLURM, busy_squeue
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from clusters import COLOR, check_same, downsample, environment, three_layers
 from datasets.bare import Bare, make_bare
 from workflow.commands import ROOT
 
 from slurm.cluster import Cluster
-from slurm.runs import COLOR, SLURM, check_same, downsample, environment, three_layers
+from slurm.runs import SLURM
 
 
 def test_the_example_of_the_users_page_ends_well_though_its_memory_is_far_too_small(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from clusters import command, three_layers
 from remote.remotely import Remote, clean_environment, local_result, same, served
 from standin import EDITOR
 
 from slurm.cluster import Cluster
-from slurm.runs import SLURM, command, three_layers
+from slurm.runs import SLURM
 
 
 def test_the_token_gets_to_the_jobs_and_nowhere_else(cluster: Cluster, tmp_path: Path) -> None:

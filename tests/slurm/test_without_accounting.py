@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 import psutil
+from clusters import check_same, downsample, three_layers
 
 from slurm.cluster import LINK, SCRIPT, STATE, Cluster
-from slurm.runs import SLURM, check_same, downsample, three_layers
+from slurm.runs import SLURM
 
 
 def test_the_result_is_the_same_also_after_a_job_that_had_too_little_memory(

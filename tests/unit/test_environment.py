@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOT_FOR_JOBS = {
+    "kubernetes",
     "pygments",
     "snakemake",
     "snakemake-executor-plugin-kubernetes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +15,9 @@ from runs import start
 from wkflow.files import read_json, write_json
 from wkflow.run import Run
 from wkflow.slurm import executor
-from wkflow.slurm.executor import LONGEST_SECONDS, SHORTEST_SECONDS, Executor
+from wkflow.slurm.executor import Executor
 from wkflow.slurm.queue import Queued
+from wkflow.submitted import LONGEST_SECONDS, SHORTEST_SECONDS, Pace, Runs
 
 
 class Watching(Executor):
@@ -29,8 +29,7 @@ class Watching(Executor):
         self.failed: list[str] = []
         self.said: list[str] = []
         self._looks_in_vain = Counter()
-        self._changed = time.monotonic()
-        self._watched = 0
+        self._pace = Pace()
         self._failed_nodes = set()
         settings = SimpleNamespace(requeue=requeue, keep_successful_logs=False)
         self.workflow = SimpleNamespace(executor_settings=settings)
@@ -127,24 +126,20 @@ def test_a_job_that_slurm_has_forgotten_is_left_to_snakemake_to_judge(log: Path)
     assert watching.ended == ["12"]
 
 
-def test_the_queue_is_asked_more_seldom_the_longer_nothing_happens(log: Path) -> None:
+def test_the_queue_is_asked_often_after_something_has_happened(log: Path) -> None:
     watching = Watching()
-    assert watching.next_seconds_between_status_checks == SHORTEST_SECONDS
-    watching._changed -= 40
-    assert watching.next_seconds_between_status_checks == pytest.approx(10, abs=1)
-    watching._changed -= 10_000
+    watching._pace._changed -= 10_000
+    watching.look(info(log))
     assert watching.next_seconds_between_status_checks == LONGEST_SECONDS
     watching.found = queued("COMPLETED")
     watching.look(info(log))
     assert watching.next_seconds_between_status_checks == pytest.approx(SHORTEST_SECONDS, rel=0.1)
-    watching._watched = 100
-    assert watching.next_seconds_between_status_checks == SHORTEST_SECONDS + 4
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     found = start(make_dataset(DatasetSpec((LayerSpec(),)), tmp_path / "dataset"))
-    monkeypatch.setattr(executor.Executor, "runs", {found.dir.markers: found})
+    monkeypatch.setattr(executor.Executor, "runs", Runs({found.dir.markers: found}))
     return found
 
 

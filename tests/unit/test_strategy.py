@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import yaml
+from datasets import DatasetSpec, LayerSpec, make_dataset
+from runs import start
 
 from wkflow import strategy
 from wkflow.errors import UsageError
@@ -85,9 +88,41 @@ def test_a_batch_size_without_batching_is_refused() -> None:
         execution(Strategy.SLURM, None, {"batch_size": 3})
 
 
-def test_kubernetes_is_refused() -> None:
-    with pytest.raises(UsageError, match="not supported yet"):
-        execution(Strategy.KUBERNETES, None, None)
+POD = {"image": "lab/wkflow:1", "volumes": "datasets:/data"}
+
+
+def test_on_kubernetes_jobs_become_pods() -> None:
+    asked = {**POD, "memory": "8G", "cpu": "1500m", "time": 90, "namespace": "lab", "node_selector": {"disk": "fast"}}
+    how = execution(Strategy.KUBERNETES, 7, {**asked, "service_account": "jobs", "disk": "2G", "privileged": True})
+    line = " ".join(how.arguments)
+    assert "--executor wkflow-kubernetes --jobs 7 --retries 2 --keep-going " in line
+    assert "--container-image lab/wkflow:1 --wkflow-kubernetes-persistent-volumes datasets:/data " in line
+    assert "--wkflow-kubernetes-namespace lab --wkflow-kubernetes-service-account-name jobs " in line
+    assert "--wkflow-kubernetes-cpu-scalar 0.75 " in line
+    assert '--wkflow-kubernetes-pod {"nodeSelector": {"disk": "fast"}} --wkflow-kubernetes-privileged ' in line
+    assert line.endswith("--default-resources scale=0 disk_mb=2000")
+    assert how.options == {"job_memory_mb": 8000, "job_minutes": 90, "job_threads": 2}
+    assert how.cores is None
+    assert "--jobs 100 " in " ".join(execution(Strategy.KUBERNETES, None, POD).arguments)
+
+
+def test_what_all_runs_on_kubernetes_have_in_common_is_added() -> None:
+    how = execution(Strategy.KUBERNETES, None, {"memory": "8G", "image": "lab/other:2"}, common={**POD, "mem": "1G"})
+    assert how.pods is not None
+    assert (how.pods.image, str(how.pods.volumes[0]), how.pods.memory_mb) == ("lab/other:2", "datasets:/data", 8000)
+
+
+def test_too_little_memory_for_a_pod_is_told() -> None:
+    how = execution(Strategy.KUBERNETES, None, {"mem": "10M"})
+    assert how.options == {"job_memory_mb": 500}
+    assert how.notes
+
+
+@pytest.mark.parametrize("given", [{"image": "lab/wkflow:1"}, {"volumes": "datasets:/data"}, {}])
+def test_without_an_image_or_a_volume_there_are_no_pods(tmp_path: Path, given: dict[str, Any]) -> None:
+    run = start(make_dataset(DatasetSpec((LayerSpec(),)), tmp_path / "dataset"))
+    with pytest.raises(UsageError, match="image and volumes are needed"):
+        execution(Strategy.KUBERNETES, None, given).check(run)
 
 
 def test_without_jobs_all_usable_cpus_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +166,23 @@ def test_systems_without_affinity_have_all_cpus(
     assert usable_cpus() == expected
 
 
-def test_the_profile_for_plain_snakemake_says_what_the_command_says() -> None:
-    said = yaml.safe_load((home() / "profiles/slurm/config.yaml").read_text())
+@pytest.mark.parametrize(
+    ("strategy", "users_own"),
+    [(Strategy.SLURM, ()), (Strategy.KUBERNETES, ("container-image", "wkflow-kubernetes-persistent-volumes"))],
+)
+def test_the_profile_for_plain_snakemake_says_what_the_command_says(
+    strategy: Strategy, users_own: tuple[str, ...]
+) -> None:
+    said = yaml.safe_load((home() / f"profiles/{strategy}/config.yaml").read_text())
     usual = yaml.safe_load((home() / "profiles/default/config.yaml").read_text())
-    arguments = list(execution(Strategy.SLURM, None, None).arguments)
+    arguments = list(execution(strategy, None, POD if users_own else None).arguments)
     wanted: dict[str, Any] = {}
     while arguments:
         name = arguments.pop(0).removeprefix("--")
         has_value = arguments and not arguments[0].startswith("--")
         wanted[name] = yaml.safe_load(arguments.pop(0)) if has_value else True
+    if "default-resources" in said:
+        wanted["default-resources"] = [wanted["default-resources"]]
+    for name in users_own:
+        del wanted[name]
     assert said == {key: value for key, value in usual.items() if key != "cores"} | wanted

@@ -76,14 +76,14 @@ def test_transfer_mode_access_mode_and_token_are_ignored_for_local_datasets(data
         ("webknossos downsample --distribution-strategy slurm /path/to/dataset", "there is no program sbatch"),
         (
             "webknossos downsample --distribution-strategy kubernetes --job-resources memory=32G /path/to/dataset",
-            "not supported yet",
+            "image and volumes are needed",
         ),
     ],
 )
 def test_a_cluster_that_is_not_here_is_said_and_nothing_touched(
     dataset: Path, line: str, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With a cluster: tests/slurm."""
+    """With a cluster: tests/slurm, tests/kubernetes."""
     monkeypatch.setitem(commands.ENVIRONMENT, "PATH", str(tmp_path))
     before = tree(dataset)
     code, output = run(line, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from wkflow.cli import dry_run, launch
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.config import Config, Interpolation, absolute_path, local_target
+from wkflow.errors import UsageError
 from wkflow.geometry import Mag
 from wkflow.levels import Level
 from wkflow.lock import hold
@@ -20,7 +22,7 @@ from wkflow.modes import AccessMode, TransferMode
 from wkflow.remote.url import is_remote
 from wkflow.run import current_run
 from wkflow.scheme import SamplingMode
-from wkflow.strategy import Strategy, execution
+from wkflow.strategy import KUBERNETES, Strategy, execution
 from wkflow.target import open_target
 
 _CONTEXT = "WEBKNOSSOS context"
@@ -46,6 +48,16 @@ def _job_resources(text: str) -> dict[str, Any]:
         return parse_job_resources(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text}: {error}") from None
+
+
+def _common_resources() -> dict[str, Any] | None:
+    text = os.environ.get(KUBERNETES, "").strip()
+    try:
+        return parse_job_resources(text) if text else None
+    except ValueError as error:
+        raise UsageError(
+            str(error), where=f"environment variable {KUBERNETES}", hint="correct it, or unset it"
+        ) from None
 
 
 def downsample(  # noqa: PLR0913 the options of the command
@@ -212,7 +224,7 @@ def downsample(  # noqa: PLR0913 the options of the command
 
     Everything after -- is handed on to Snakemake.
     """
-    how = execution(distribution_strategy, jobs, job_resources, keep_going=keep_going)
+    how = execution(distribution_strategy, jobs, job_resources, keep_going=keep_going, common=_common_resources())
     config = Config.of(
         {
             **how.options,
@@ -239,7 +251,7 @@ def downsample(  # noqa: PLR0913 the options of the command
     if dry_run_:
         dry_run.show(run, config, how)
         return
-    how.check()
+    how.check(run)
     _ = token  # it is in the environment: see wkflow.cli.secret
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
 

@@ -22,14 +22,14 @@ from wkflow.failure import explain_end
 from wkflow.files import read_json, write_json
 from wkflow.home import home
 from wkflow.modes import TransferMode
+from wkflow.notices import Notices
 from wkflow.progress import Watch
 from wkflow.receipt import receipt
 from wkflow.remote.credentials import without_secrets
 from wkflow.resources import shortages
 from wkflow.run import Run, begin
 from wkflow.rundir import RunDir
-from wkflow.slurm.queue import end_jobs
-from wkflow.start import take
+from wkflow.start import end_jobs, take
 from wkflow.strategy import Execution
 
 _POLL_SECONDS = 0.1
@@ -50,7 +50,7 @@ class Output:
 def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra: Sequence[str]) -> None:
     """Run the plan to its end. Raises :class:`PipelineError` with the one message that matters."""
     display = display_for(quiet=output.quiet, plain=output.verbose)
-    for note in [*run.notes, *_warnings(run, config, how)]:
+    for note in [*run.notes, *how.notes, *_warnings(run, config, how)]:
         display.say(note)
     was_done = run.is_done
     if not run.plan.layers or (was_done and not extra):
@@ -61,7 +61,7 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     if not extra:  # otherwise Snakemake itself takes the dataset, unless it is told to do something else
         take(run, config)
     began = time.monotonic()
-    watch = Watch(run.plan, run.dir)
+    watch, notices = Watch(run.plan, run.dir), Notices(run.dir)
     arguments = ["--snakefile", str(home() / "Snakefile"), "--configfile", run.dir.config.name, *how.arguments, *extra]
     with (
         _begun(run, config, extra),
@@ -70,6 +70,8 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     ):
         while process.poll() is None:
             time.sleep(_POLL_SECONDS)
+            for line in notices.look():
+                display.say(line)
             if not was_done:
                 display.update([*watch.look(), *watch.transfers()])
         said = run.dir.log(OUTPUT).read_text(errors="replace")
@@ -176,10 +178,10 @@ def snakemake(
 
 
 def _cancel(run_dir: RunDir) -> None:
-    """Let nothing of a run that is stopped go on in a queue."""
+    """Let nothing of a run that is stopped go on in a cluster."""
     try:
-        if cancelled := end_jobs(run_dir, _CANCEL_SECONDS):
-            sys.stderr.write(f"cancelled {cancelled} job(s) in Slurm's queue\n")
+        for line in end_jobs(run_dir, _CANCEL_SECONDS):
+            sys.stderr.write(f"{line}\n")
     except HeldError as error:  # the next start looks again
         sys.stderr.write(f"{error}\n")
 

@@ -18,14 +18,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from wkflow.process import end
 
-_NOT_LOCAL = ("snakemake_executor_plugin_slurm", "snakemake_executor_plugin_kubernetes")
+_NOT_LOCAL = tuple(f"snakemake_executor_plugin_{name}" for name in ("slurm", "kubernetes", "wkflow_kubernetes"))
 
 
-def _hide_what_is_not_local() -> None:
+def hide_what_is_not_local() -> None:
     """None in place of a module says that there is no such module."""
     sys.modules["pandas"] = None  # type: ignore[assignment]
     list_modules = pkgutil.iter_modules
@@ -34,6 +34,18 @@ def _hide_what_is_not_local() -> None:
         return (module for module in list_modules(*arguments, **options) if not module.name.startswith(_NOT_LOCAL))
 
     pkgutil.iter_modules = without_clusters
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Be ``snakemake`` with these arguments."""
+    from snakemake.cli import main
+
+    sys.argv = ["snakemake", *arguments]
+    try:
+        main(arguments)
+    except SystemExit as exit_:
+        end(exit_.code if isinstance(exit_.code, int) else 1)
+    end(0)
 
 
 def _take_order() -> list[str]:
@@ -62,19 +74,13 @@ def _end_with_stdin() -> None:
 
 if __name__ == "__main__":
     if "--local" in sys.argv:
-        _hide_what_is_not_local()
+        hide_what_is_not_local()
     # All that a run imports later on, as long as there is nothing else to do.
     import smart_open  # type: ignore[import-untyped] # noqa: F401
-    from snakemake.cli import get_argument_parser, main
+    from snakemake.cli import get_argument_parser
 
     import wkflow.rules  # noqa: F401
 
     get_argument_parser()
 
-    arguments = _take_order()
-    sys.argv = ["snakemake", *arguments]
-    try:
-        main(arguments)
-    except SystemExit as exit_:
-        end(exit_.code if isinstance(exit_.code, int) else 1)
-    end(0)
+    run(_take_order())

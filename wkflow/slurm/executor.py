@@ -15,10 +15,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,16 +24,11 @@ from snakemake_executor_plugin_slurm import Executor as PluginExecutor
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from wkflow.failure import described
-from wkflow.files import read_json, write_json
 from wkflow.run import Run
 from wkflow.slurm.ended import Granted, why_ended, why_refused
 from wkflow.slurm.queue import Queued, job_name, note_jobs, parse_queue, query
+from wkflow.submitted import Pace, Runs
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 15.0
-"""Between two queries."""
-
-_JOBS_PER_SECOND = 25  # in flight, for which a second more passes
 _LOOKS_BEFORE_GONE = 4
 _LOG_BYTES = 20_000
 _QUERY_SECONDS = 60
@@ -44,21 +37,20 @@ _QUERY_SECONDS = 60
 def use(workflow: Any, run: Run) -> None:
     """Let this executor run the jobs of ``run``. For Snakemake's main process, before its executor is made."""
     workflow.executor_plugin.executor = Executor
-    Executor.runs[run.dir.markers] = run
+    Executor.runs.add(run)
 
 
 class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
     """``runs``: those of this Snakemake, by the folder of their markers; jobs of other rules are the plugin's."""
 
-    runs: ClassVar[dict[Path, Run]] = {}
+    runs: ClassVar[Runs] = Runs()
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         # Before the thread begins that asks: it would end without a word, and the run would wait for ever.
         self._thread = threading.local()
         self._names: set[str] = set()
         self._looks_in_vain: Counter[str] = Counter()
-        self._changed = time.monotonic()
-        self._watched = 0
+        self._pace = Pace()
         self._is_any_taken = False
         super().__init__(workflow, logger)
 
@@ -74,11 +66,10 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
 
     def run_job(self, job: Any) -> None:
         try:
-            if ours := self._ours(job):
-                run, job_id = ours
-                note_jobs(run.dir, run.plan, _clusters(job))
-                run.dir.error(job_id).unlink(missing_ok=True)  # of an earlier attempt
-                self._thread.name = job_name(run.plan, run.plan.job_of(job_id))
+            if ours := self.runs.find(job):
+                note_jobs(ours.run.dir, ours.run.plan, _clusters(job))
+                ours.forget_failure()
+                self._thread.name = job_name(ours.run.plan, ours.job)
                 self._names.add(self._thread.name)
             super().run_job(job)
         except OSError as error:  # of the run directory; nobody else would notice that the job was not submitted
@@ -88,16 +79,15 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
 
     def report_job_submission(self, job_info: Any, register_job: bool = True) -> None:
         self._is_any_taken = True
-        self._changed = time.monotonic()
+        self._pace.restart()
         super().report_job_submission(job_info, register_job=register_job)
 
     def report_job_error(self, job_info: Any, msg: str | None = None, **aux: Any) -> None:
         """Also called by the plugin, when it could not submit a job."""
-        ours = self._ours(job_info.job)
+        ours = self.runs.find(job_info.job)
         if ours and job_info.external_jobid is None:
-            run, job_id = ours
-            refusal = why_refused(described(run.dir, job_id), msg or "")
-            _note(run, job_id, refusal, run.dir.log("snakemake"))
+            refusal = why_refused(str(ours), msg or "")
+            ours.note_failure(refusal, ours.run.dir.log("snakemake"))
             if not self._is_any_taken:  # the others will be refused, too
                 self.workflow.scheduler.executor_error_callback(WorkflowError(refusal))
         super().report_job_error(job_info, msg=msg, **aux)
@@ -109,12 +99,10 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
 
     @property
     def next_seconds_between_status_checks(self) -> float:
-        """Longer the longer nothing has happened, and the more jobs there are: then something always happens."""
-        quiet = time.monotonic() - self._changed
-        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS + self._watched / _JOBS_PER_SECOND, quiet / 4))
+        return self._pace.seconds
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
-        self._watched = len(active_jobs)
+        self._pace.jobs = len(active_jobs)
         found = await self._queue() if active_jobs else {}
         for info in active_jobs:
             job = found.get(info.external_jobid) if found is not None else None
@@ -160,39 +148,24 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
 
     def _end(self, info: Any) -> None:
         """Snakemake itself looks whether the job has left what it should."""
-        self._changed = time.monotonic()
+        self._pace.restart()
         if not self.workflow.executor_settings.keep_successful_logs:
             info.aux["slurm_logfile"].unlink(missing_ok=True)
         self.report_job_success(info)
 
     def _fail(self, info: Any, job: Queued) -> None:
-        self._changed = time.monotonic()
+        self._pace.restart()
         log = info.aux["slurm_logfile"]
         if job.state in ("NODE_FAIL", "BOOT_FAIL") and job.node:
             self._failed_nodes.add(job.node)
         resources = info.job.resources
         given = Granted(resources.get("mem_mb") or 0, resources.get("runtime") or 0)
-        ours = self._ours(info.job)
-        what = described(ours[0].dir, ours[1]) if ours else f"a job of rule {info.job.name}"
+        ours = self.runs.find(info.job)
+        what = str(ours) if ours else f"a job of rule {info.job.name}"
         text = why_ended(what, job, _end_of(log), given)
         if ours:
-            run, job_id = ours
-            note = read_json(run.dir.error(job_id))  # what the job itself has said
-            if note is None:
-                _note(run, job_id, text, log)
-            elif note.get("permanent"):
-                info.job.attempt = info.job.restart_times + 1  # so that it is not tried again
+            ours.settle(info.job, text, log)
         self.report_job_error(info, msg=f"{text}\n", aux_logs=[str(log)])
-
-    def _ours(self, job: Any) -> tuple[Run, str] | None:
-        """The run and the id of a region job of ours."""
-        if job.is_group() or len(job.output) != 1:
-            return None
-        marker = Path(str(job.output[0])).absolute()
-        run = self.runs.get(marker.parent)
-        if run is None or set(job.wildcards_dict) != {"layer", "step", "region"}:
-            return None
-        return run, marker.name.removesuffix(".json")
 
 
 def _clusters(job: Any) -> str:
@@ -200,11 +173,6 @@ def _clusters(job: Any) -> str:
     return str(
         job.resources.get("cluster") or job.resources.get("clusters") or job.resources.get("slurm_cluster") or ""
     )
-
-
-def _note(run: Run, job_id: str, text: str, log: Path) -> None:
-    with suppress(OSError):  # there may be no room for it
-        write_json(run.dir.error(job_id), {"error": text, "log": str(log)})
 
 
 def _end_of(log: Path) -> str:
