@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from kube.certificate import make_certificate
 from kube.controller import Controller
 from kube.faults import Faults
 from kube.kubelet import Kubelet
 from kube.nodes import Node
 from kube.objects import Object, Store
 from kube.server import Request, serve
+from kube.validation import check_job
 
 T = TypeVar("T")
 _TICK_SECONDS = 0.05
@@ -42,13 +44,14 @@ class Cluster:
         self.requests: list[Request] = []
         self.kubelet = Kubelet(self.store, folder / "pods", {"lab/wkflow:1": image}, dict(claims), nodes)
         self.controller = Controller(self.store, self.kubelet, replaces=replaces)
-        self._claims = claims
-        self._server = serve(self)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._certificate, key = make_certificate(folder)
+        self._server = serve(self, self._certificate, key)
         self._is_ending = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._server.serve_forever, self._run)]
-        folder.mkdir(parents=True, exist_ok=True)
         self.kubeconfig = folder / "kubeconfig"
         self.renew_token()
+        self.pod_token = self._account_for_pods()
         for name in claims:
             content = {"spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}}
             self.store.add("persistentvolumeclaims", content | {"metadata": {"name": name, "namespace": namespace}})
@@ -67,6 +70,10 @@ class Cluster:
             container.kill()
         shutil.rmtree(self.folder / "pods", ignore_errors=True)
 
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
     def jobs(self) -> list[Object]:
         return self._all("jobs")
 
@@ -84,17 +91,28 @@ class Cluster:
     def renew_token(self) -> None:
         """Log in anew."""
         self.token = secrets.token_hex(16)
-        host, port = self._server.server_address[:2]
+        server = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": str(self._certificate)}
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {"server": f"http://{host!s}:{port}"}}],
+            "clusters": [{"name": "lab", "cluster": server}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "me", "namespace": self.namespace}}],
             "users": [{"name": "me", "user": {"token": self.token}}],
         }
         self.kubeconfig.touch(0o600)
         self.kubeconfig.write_text(json.dumps(content))
+
+    def _account_for_pods(self) -> str:
+        """The token of the service account, with what else pods get by which they find the cluster."""
+        token = secrets.token_hex(16)
+        place = self.folder / "account"
+        place.mkdir()
+        (place / "token").write_text(token)
+        (place / "namespace").write_text(self.namespace)
+        shutil.copy(self._certificate, place / "ca.crt")
+        self.kubelet.account, self.kubelet.port = place, self.port
+        return token
 
     def expire_token(self) -> None:
         """Until it is renewed."""
@@ -118,6 +136,13 @@ class Cluster:
     def delete_job(self, job: str) -> None:
         with self.store.lock:
             self.controller.delete(self.store.get("jobs", job), "Background")
+
+    def submit(self, job: Object) -> None:
+        """As `kubectl apply`."""
+        job["metadata"].setdefault("namespace", self.namespace)
+        check_job(job)
+        with self.store.lock:
+            self.controller.add(job)
 
     def limit(self, pod: str, megabytes: int) -> None:
         """Let a running container have no more memory than this."""

@@ -110,17 +110,24 @@ class Container:
 
     def terminate(self) -> None:
         """SIGTERM to its first process, which has to have a handler for that, as all first processes."""
-        with suppress(psutil.Error, IndexError, ProcessLookupError):
-            os.kill(psutil.Process(self._process.pid).children()[0].pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
+        """Its first process is the last one that is gone."""
+        self._signal(signal.SIGKILL)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:  # it had not come so far
             self._process.kill()
-        self._process.wait()
+            self._process.wait()
 
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.place, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(psutil.Error, IndexError, ProcessLookupError):
+            os.kill(psutil.Process(self._process.pid).children()[0].pid, number)
 
     def _watch(self) -> None:
         while self._process.poll() is None:

@@ -25,7 +25,7 @@ class Kubelet:
         self.containers: dict[str, Container] = {}
         self.images, self.claims, self.nodes = images, claims, nodes
         self.lost: set[str] = set()  # nodes that nobody hears of
-        self.is_paused = False
+        self.account, self.port = Path("/nonexistent"), 443  # by which pods find the API server
         self._store, self._folder = store, folder
         self._deadlines: dict[str, float] = {}
 
@@ -73,7 +73,7 @@ class Kubelet:
             self._store.get("events", name)["count"] += 1
 
     def _try_to_start(self, pod: Object) -> None:
-        if self.is_paused or not self._has_node(pod) or not self._has_image(pod):
+        if not self._has_node(pod) or not self._has_image(pod):
             return
         environment = self._environment(pod)
         if environment is not None:
@@ -123,14 +123,16 @@ class Kubelet:
         found: dict[str, str] = dict(Image(self.images[container["image"]]).environment)
         found |= {
             "HOSTNAME": pod["metadata"]["name"],
-            "KUBERNETES_SERVICE_HOST": "10.0.0.1",
-            "KUBERNETES_SERVICE_PORT": "443",
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(self.port),
         }
         for one in container.get("env") or []:
             if reference := (one.get("valueFrom") or {}).get("secretKeyRef"):
                 try:
                     secret = self._store.get("secrets", reference["name"])
                 except ApiError:
+                    if reference.get("optional"):
+                        continue
                     said = f'secret "{reference["name"]}" not found'
                     self._wait(pod, "CreateContainerConfigError", said)
                     self.tell(pod, "Failed", f"Error: {said}")
@@ -157,13 +159,16 @@ class Kubelet:
         claims = dict(_claims(pod))
         mounts = {one["mountPath"]: one["name"] for one in container.get("volumeMounts") or []}
         named = {claim_volume: claim for claim, claim_volume in claims.items()}
+        folders = {path: self.claims[named[volume]] for path, volume in mounts.items() if volume in named}
+        if pod["spec"].get("automountServiceAccountToken") is not False:
+            folders["/run/secrets/kubernetes.io/serviceaccount"] = self.account  # /var/run is a link to /run
         limit = (container.get("resources", {}).get("limits") or {}).get("memory")
         wanted = Wanted(
             image=image.root,
-            command=[_expanded(part, environment) for part in [*container["command"], *container.get("args", [])]],
+            command=[_expanded(part, environment) for part in [*container["command"], *(container.get("args") or [])]],
             folder=container.get("workingDir") or "/",
             environment=environment,
-            mounts={path: self.claims[named[volume]] for path, volume in mounts.items() if volume in named},
+            mounts=folders,
             user=user,
             group=group,
             groups=sorted(groups),

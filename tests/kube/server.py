@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,8 +36,8 @@ class Request:
     user: str
 
 
-def serve(cluster: Cluster) -> ThreadingHTTPServer:
-    """A server on a free port of this machine, not yet at work."""
+def serve(cluster: Cluster, certificate: Path, key: Path) -> ThreadingHTTPServer:
+    """A server on a free port of this machine, over TLS, not yet at work."""
 
     class Handler(_Handler):
         pass
@@ -43,6 +45,9 @@ def serve(cluster: Cluster) -> ThreadingHTTPServer:
     Handler.cluster = cluster
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
 
 
@@ -83,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         with cluster.store.lock:
             cluster.requests.append(request)
             cluster.faults.before(request.path)
-            if request.user != f"Bearer {cluster.token}":
+            if request.user.partition(" ")[2] not in (cluster.token, cluster.pod_token):
                 raise failure(401)
             answer = _route(cluster, request)
             cluster.faults.after(request.method, request.path)
@@ -139,7 +144,7 @@ def _log(cluster: Cluster, pod: Object, request: Request) -> str:
     name = pod["metadata"]["name"]
     container = request.query.get("container", "snakemake")
     where = f'container "{container}" in pod "{name}"'
-    if request.query.get("previous") == "true":
+    if request.query.get("previous", "").lower() == "true":
         raise ApiError(400, "BadRequest", f"previous terminated {where} not found")
     if name not in cluster.kubelet.containers:
         reason = (pod["status"].get("containerStatuses") or [{}])[0].get("state", {}).get("waiting", {}).get("reason")

@@ -49,7 +49,6 @@ def test_a_pod_has_what_was_asked_for(lab: Lab) -> None:
         '{"memory": "2Gi", "cpu": "500m", "time": "2h", "node_selector": {"disk": "fast"}, "tolerations": ["imaging:NoSchedule"],'
         ' "image_pull_secrets": ["registry"], "run_as_user": 1234, "fs_group": 99, "disk": "1G"}'
     )
-    lab.cluster.paused = True
     with lab.started(dataset, *COLOR, "--job-resources", asked):
         (job,) = lab.cluster.wait_for(lab.cluster.jobs)
     pod = job["spec"]["template"]["spec"]
