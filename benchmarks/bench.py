@@ -23,7 +23,7 @@ PARTS = (
     *("pyramid", "tiny", "big", "memory", "chunks", "sparse", "scaling", "kernels", "planning", "verification"),
     "remote",
 )
-ON_REQUEST = ("cluster",)  # which installs and starts Slurm
+ON_REQUEST = ("cluster", "pods")  # which need root
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 HEAD = "# Results\n\nWhat each part measures and what follows from it: [docs/performance.md](../docs/performance.md).\n"
 

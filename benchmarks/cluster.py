@@ -22,7 +22,7 @@ from clusters import environment
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from slurm.cluster import Cluster
 
-_SPEC = DatasetSpec((LayerSpec(size=(512, 64, 64), storage=Storage("zarr3", shard=(64, 64, 64))),))
+SPEC = DatasetSpec((LayerSpec(size=(512, 64, 64), storage=Storage("zarr3", shard=(64, 64, 64))),))
 
 
 def measure(setting: Setting) -> Result:
@@ -55,7 +55,7 @@ def _row(cluster: Cluster, setting: Setting, name: str, voxels: int, *, slurm: b
 def _run(cluster: Cluster, work: Path, voxels: int, *, slurm: bool) -> dict[str, float]:
     folder = work / "slurm"
     shutil.rmtree(folder, ignore_errors=True)
-    dataset = make_dataset(_SPEC, folder / "cortex")
+    dataset = make_dataset(SPEC, folder / "cortex")
     (folder / "config.yaml").write_text(json.dumps({"target": str(dataset), "job_voxels": voxels}))
     where = ["--profile", str(ROOT / "profiles/slurm")] if slurm else ["--cores", "2"]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml"]

@@ -80,7 +80,10 @@ def _small_files(run_dir: RunDir, dataset: Dataset) -> list[Path]:
     """The run directory; if it is the user's, only what a run has put there."""
     if run_dir.path.is_relative_to(hidden_dir(dataset.root)):
         return [run_dir.path]
-    ours = ("plan.json", "config.yaml", "markers", "transfers", "progress", "errors", "logs", ".snakemake")
+    ours = (
+        *("plan.json", "config.yaml", "markers", "transfers", "progress", "errors", "logs", ".snakemake"),
+        *("slurm.json", "kubernetes.json", "notices.txt"),
+    )
     return [run_dir.path / name for name in ours]
 
 

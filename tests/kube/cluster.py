@@ -17,7 +17,7 @@ from kube.controller import Controller
 from kube.faults import Faults
 from kube.kubelet import Kubelet
 from kube.nodes import Node
-from kube.objects import Object, Store
+from kube.objects import Object, Store, now
 from kube.server import Request, serve
 from kube.validation import check_job
 
@@ -127,6 +127,14 @@ class Cluster:
         with self.store.lock:
             said = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi."
             self.kubelet.kill(self.store.get("pods", pod), "Evicted", said)
+
+    def lose_node(self, node: str) -> None:
+        """Nobody hears of a node any more, so its pods are given up; what runs on it goes on."""
+        with self.store.lock:
+            self.kubelet.lost.add(node)
+            for pod in self.store.all("pods", lambda pod: pod["spec"].get("nodeName") == node):
+                pod["metadata"] |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": 30}
+                pod["status"]["reason"] = "NodeLost"
 
     def delete_pod(self, pod: str) -> None:
         """As somebody does with `kubectl delete pod`."""

@@ -29,6 +29,10 @@ class Kubelet:
         self._store, self._folder = store, folder
         self._deadlines: dict[str, float] = {}
 
+    @property
+    def _ready_nodes(self) -> list[Node]:
+        return [node for node in self.nodes if node.name not in self.lost]
+
     def tick(self) -> None:
         """Bring all pods forward. Called with the lock held."""
         for pod in self._store.all("pods"):
@@ -88,7 +92,11 @@ class Kubelet:
             for one in self._store.all("pods")
             if one["status"]["phase"] in ("Pending", "Running") and "nodeName" in one["spec"]
         ]
-        found = f'persistentvolumeclaim "{missing[0]}" not found' if missing else why_no_node(pod, self.nodes, running)
+        found = (
+            f'persistentvolumeclaim "{missing[0]}" not found'
+            if missing
+            else why_no_node(pod, self._ready_nodes, running)
+        )
         if isinstance(found, Node):
             pod["spec"]["nodeName"] = found.name
             pod["status"] |= {"conditions": [{"type": "PodScheduled", "status": "True"}], "startTime": now()}

@@ -41,7 +41,7 @@ class Image:
         return int(user), int(group or user)
 
 
-def why_no_node(pod: Object, nodes: tuple[Node, ...], running: list[Object]) -> str | Node:
+def why_no_node(pod: Object, nodes: list[Node], running: list[Object]) -> str | Node:
     """A node with room for a pod, or the scheduler's message that there is none."""
     requests = pod["spec"]["containers"][0].get("resources", {}).get("requests") or {}
     reasons: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ class Lab:
             "WKFLOW_KUBERNETES": f'{{"image": "{self.image}", "volumes": "datasets:{self.volume}"}}',
         }
 
+    @property
+    def profile(self) -> list[str]:
+        """Options of plain Snakemake."""
+        return [
+            *("--profile", str(ROOT / "profiles/kubernetes"), "--container-image", self.image),
+            *("--wkflow-kubernetes-persistent-volumes", f"datasets:{self.volume}"),
+        ]
+
     def started(
         self, dataset: object, *options: object, more: Mapping[str, str] | None = None
     ) -> AbstractContextManager[subprocess.Popen[str]]:
@@ -41,11 +50,7 @@ class Lab:
         self, cwd: Path, *options: str, snakefile: Path = ROOT / "Snakefile"
     ) -> Iterator[subprocess.Popen[str]]:
         """Plain Snakemake with the profile, under way in a folder on the volume."""
-        line = [
-            *(str(ROOT / ".venv/bin/snakemake"), "--snakefile", str(snakefile)),
-            *("--profile", str(ROOT / "profiles/kubernetes"), "--container-image", self.image),
-            *("--wkflow-kubernetes-persistent-volumes", f"datasets:{self.volume}", *options),
-        ]
+        line = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *self.profile, *options]
         pipe = subprocess.PIPE
         with subprocess.Popen(line, cwd=cwd, env=environment(self), stdout=pipe, stderr=pipe, text=True) as process:
             try:

@@ -6,8 +6,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from clusters import COLOR, check_same, downsample, program_of, three_layers
+from kube import Cluster, Node
 from lab import KUBERNETES, Lab
 
 ANY = ("--job-resources", "{}")
@@ -74,6 +76,28 @@ def test_a_pod_that_the_cluster_replaces_is_watched_on(lab_of_old: Lab) -> None:
     assert run.returncode == 0, output + errors
     assert len(lab.cluster.history()) == 1
     check_same(dataset, *COLOR)
+
+
+def test_a_job_on_a_node_that_is_lost_is_done_on_another_one_while_the_first_may_go_on(
+    image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "volume").mkdir()
+    nodes = (Node("node1"), Node("node2"))
+    with Cluster(tmp_path / "cluster", image, {"datasets": tmp_path / "volume"}, nodes=nodes) as cluster:
+        lab = Lab(cluster, tmp_path / "volume")
+        dataset = three_layers(lab.volume / "data")
+        with lab.started(dataset, *COLOR, *ANY) as run:
+            first = program_of(dataset, "l0.s0.r0")
+            first.suspend()
+            cluster.lose_node("node1")
+            cluster.wait_for(lambda: len(cluster.history()) == 2)
+            output, errors = run.communicate(timeout=120)
+        assert run.returncode == 0, output + errors
+        check_same(dataset, *COLOR)
+        first.resume()
+        psutil.wait_procs([first], timeout=30)
+        check_same(dataset, *COLOR)
+        assert not [path for path in dataset.rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_an_evicted_pod_is_named_while_the_others_are_done_and_kept(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from clusters import COLOR, check_same, downsample, program_of, three_layers
 from kube import Cluster
 from lab import KUBERNETES, Lab
+from workflow.commands import program
 
 ANY = ("--job-resources", "{}")
 
@@ -52,6 +54,26 @@ def test_what_a_killed_run_has_left_and_nothing_else_is_removed_by_the_next_star
         _, errors = neighbour.communicate(timeout=60)
     assert neighbour.returncode == 0, errors
     assert not lab.left()
+
+
+@pytest.mark.parametrize("command", ["clean", "restart"])
+def test_pods_go_before_the_files_that_they_write_are_deleted(lab: Lab, command: str) -> None:
+    dataset = three_layers(lab.volume / "data")
+    with lab.started(dataset, *COLOR, *ANY) as run:
+        program_of(dataset, "l0.s0.r0").suspend()
+        run.kill()
+    assert len(lab.cluster.jobs()) == 1
+    line = (
+        ["clean", "--yes", str(dataset)]
+        if command == "clean"
+        else ["downsample", "--restart", "--yes", *COLOR, str(dataset)]
+    )
+    done = program(sys.executable, "-m", "wkflow", *line, environment=lab.environment)
+    assert done.returncode == 0, done.stderr
+    assert "removed 2 Job(s) and pod(s) from the Kubernetes cluster" in done.stdout
+    assert not lab.left()
+    if command == "restart":
+        check_same(dataset, *COLOR)
 
 
 def test_if_the_cluster_cannot_be_asked_about_an_earlier_start_nothing_is_begun(

@@ -32,7 +32,7 @@ def clean(
     if places and not dry_run:
         hold(dataset.root)
     if places:
-        discard(places, "wkflow clean", yes=yes, dry_run=dry_run)
+        discard(dataset, places, "wkflow clean", yes=yes, dry_run=dry_run)
     else:
         typer.echo("nothing to delete")
     if not dry_run:

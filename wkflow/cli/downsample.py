@@ -263,5 +263,5 @@ def discard_unfinished(config: Config, *, yes: bool, dry_run: bool, quiet: bool)
     if places:
         if not dry_run:
             hold(dataset.root)
-        discard(places, "--restart", yes=yes, dry_run=dry_run, quiet=quiet)
+        discard(dataset, places, "--restart", yes=yes, dry_run=dry_run, quiet=quiet)
     return bool(places)

@@ -14,6 +14,7 @@ from typing import Any
 
 import kubernetes.config
 import urllib3
+import yaml
 from kubernetes.client import ApiClient, AuthorizationV1Api, BatchV1Api, Configuration, CoreV1Api, rest
 from kubernetes.client.exceptions import ApiException
 
@@ -25,6 +26,16 @@ PATIENCE_SECONDS = 300.0
 _TIME_OUT = (10, 60)  # seconds to connect, and until something is read
 _TRANSIENT = (429, 500, 502, 503, 504)
 _LONGEST_WAIT = 20.0
+# What the client raises about a kubeconfig that is not there, or is none.
+_BROKEN = (
+    kubernetes.config.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    LookupError,
+)
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -91,7 +102,7 @@ def _configuration() -> Any:
     configuration.retries = False  # we do that
     try:
         kubernetes.config.load_kube_config(client_configuration=configuration)
-    except (kubernetes.config.ConfigException, OSError) as error:
+    except _BROKEN as error:
         try:
             kubernetes.config.load_incluster_config(client_configuration=configuration)
         except kubernetes.config.ConfigException:
@@ -105,7 +116,7 @@ def _configuration() -> Any:
 
 def _namespace() -> str:
     """That of the kubeconfig's context, or of the pod that this process runs in."""
-    with suppress(kubernetes.config.ConfigException, OSError):
+    with suppress(*_BROKEN):
         _, active = kubernetes.config.list_kube_config_contexts()
         return str(active["context"].get("namespace") or "default")
     try:

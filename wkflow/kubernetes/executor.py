@@ -55,6 +55,7 @@ SILENCE_SECONDS = 3600.0
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff")
 _REPEAT_SECONDS = 600.0
 _LOOKS_BEFORE_GONE = 2
+_ENDING_SECONDS = 15.0  # those that do not end by then are on lost nodes
 _LOG_LINES = 400
 
 
@@ -334,14 +335,16 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
                 )
 
     def _remove_all(self) -> None:
+        keep = self.workflow.executor_settings.omit_job_cleanup
         try:
-            end(self._api, self._label, self.namespace, keep_finished=self.workflow.executor_settings.omit_job_cleanup)
+            end(self._api, self._label, self.namespace, _ENDING_SECONDS, keep_finished=keep)
             for run in self.runs.values():
                 forget_start(run.dir, self._label)
         except (ApiException, WkflowError) as error:
-            self.logger.warning(
-                f"What the run has in the cluster could not be removed ({error}); the next start does it, or "
-                f"kubectl delete jobs,pods,secrets -n {self.namespace} -l {RUN_LABEL}={self._label}"
+            self._tell(
+                f"what the run has in the cluster could not all be removed ({' '.join(str(error).split())}); the next start "
+                f"does it, or kubectl delete jobs,pods,secrets -n {self.namespace} -l {RUN_LABEL}={self._label}",
+                key="end",
             )
 
 
