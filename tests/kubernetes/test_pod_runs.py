@@ -43,6 +43,14 @@ def test_paths_may_mean_something_to_shells_to_snakemake_and_to_the_cluster(lab:
     check_same(dataset, *COLOR)
 
 
+def test_finished_jobs_can_be_kept(lab: Lab) -> None:
+    dataset = three_layers(lab.volume / "data")
+    keep = ("--", "--wkflow-kubernetes-omit-job-cleanup")
+    done = downsample(lab, dataset, *COLOR, *KUBERNETES, "--job-resources", "{}", *keep)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in lab.left()] == ["Job", "Pod"]
+
+
 def test_a_pod_has_what_was_asked_for(lab: Lab) -> None:
     dataset = three_layers(lab.volume / "data")
     asked = (

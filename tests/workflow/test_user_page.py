@@ -102,6 +102,12 @@ def test_a_run_on_a_cluster_can_be_looked_at_without_one(dataset: Path, monkeypa
     assert "3.2 GB" in output
     assert "0 of them done, on a cluster; nothing was touched" in output
     assert tree(dataset) == before
+    code, output = run(
+        "webknossos downsample -n --distribution-strategy kubernetes --job-resources memory=32G /path/to/dataset",
+        dataset,
+    )
+    assert code == 0
+    assert "32.0 GB" in output
 
 
 @pytest.mark.parametrize(

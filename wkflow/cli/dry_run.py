@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.table import Table
 from wkflow.config import Config
 from wkflow.geometry import Mag
 from wkflow.plan import Job, LayerPlan
-from wkflow.resources import JobResources, Machine, cluster_resources, job_resources, machine_memory_mb
+from wkflow.resources import Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run
 from wkflow.space import needs
 from wkflow.strategy import Execution
@@ -33,10 +32,10 @@ def show(run: Run, config: Config, how: Execution) -> None:
         console.print("nothing to do")
         return
     table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
-    resources = _resources(run, config, how)
+    memory = _memory(run, config, how)
     for layer in run.plan.layers:
         for source, mag in layer.mag_steps():
-            table.add_row(*_row(layer, source, mag, resources))
+            table.add_row(*_row(layer, source, mag, memory))
     console.print(table)
     for need in needs(run.plan, run.dir):
         console.print(f"needs {need}" + (", too little" if need.lack else ""), markup=False)
@@ -48,17 +47,18 @@ def show(run: Run, config: Config, how: Execution) -> None:
     console.print(f"{jobs} job(s), {done} of them done, on {how.place}; nothing was touched")
 
 
-def _resources(run: Run, config: Config, how: Execution) -> Callable[[Job], JobResources]:
+def _memory(run: Run, config: Config, how: Execution) -> Callable[[Job], int]:
+    """What a job is given at first, in bytes."""
+    unit = 10**6 if how.pods and how.pods.memory_mb else 2**20  # users of Kubernetes count so
     if how.cores is None:
-        return partial(cluster_resources, most_threads=config.threads_per_job, asked=config.asked)
+        return lambda job: cluster_resources(job, config.threads_per_job, config.asked).memory_mb * unit
     machine = Machine(how.cores, machine_memory_mb(), run.plan.jobs_at_once)
-    return partial(job_resources, most_threads=config.threads_per_job, machine=machine)
+    return lambda job: job_resources(job, config.threads_per_job, machine).memory_mb * unit
 
 
-def _row(layer: LayerPlan, source: Mag, mag: Mag, resources: Callable[[Job], JobResources]) -> list[str]:
+def _row(layer: LayerPlan, source: Mag, mag: Mag, memory: Callable[[Job], int]) -> list[str]:
     step = next(step for step in layer.steps if mag in step.targets)
     jobs = [Job(layer, step, region) for region in step.regions]
-    memory = max(resources(job).memory_mb for job in jobs)
     voxel = np.dtype(layer.target(mag).layout.dtype).itemsize
     return [
         escape(layer.name),
@@ -68,7 +68,7 @@ def _row(layer: LayerPlan, source: Mag, mag: Mag, resources: Callable[[Job], Job
         str(len(jobs)) if mag == step.targets[0] else "same",
         _amount(layer.voxels(source), voxel),
         _amount(layer.voxels(mag), voxel),
-        decimal(memory * 2**20),
+        decimal(max(map(memory, jobs))),
     ]
 
 

@@ -100,7 +100,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
     def __post_init__(self) -> None:
         super().__post_init__()
         settings = self.workflow.executor_settings
-        self._label = uuid.uuid4().hex
+        self._label, self._versions = uuid.uuid4().hex, versions()
         self._api, self._prompt_api = connect(), connect(patience=0)
         self.namespace = settings.namespace or self._api.namespace
         self._pod = parse_pod(settings.pod)
@@ -146,7 +146,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
     def get_python_executable(self) -> str:
         """Python of the image, with our program before the module that is called: it looks whether the image is the right one.
         In place of the shell, so that signals reach it."""
-        return f"exec python -m wkflow.cli.pod {shlex.quote(versions())}"
+        return f"exec python -m wkflow.cli.pod {shlex.quote(self._versions)}"
 
     def get_snakefile(self) -> str:
         return in_image(str(self.snakefile))
@@ -260,7 +260,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             return self._looks_in_vain[name] < _LOOKS_BEFORE_GONE
         if seen.is_done or seen.is_failed:
             return False
-        if seen.pod is not None and seen.pod.phase == "Running":
+        if seen.pod is not None and seen.pod.phase != "Pending":
             self._waiting.pop(name, None)
             return True
         return self._may_start(info, seen)
