@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ CONTAINERFILE = ROOT / "envs/Containerfile"
 _SCRIPT = ROOT / "envs/image.sh"
 _SUITE = "bookworm"
 _PACKAGES = "python3,python3-venv,ca-certificates"
+_KEPT_SECONDS = 24 * 3600
 _PROJECT = (
     *(
         "pyproject.toml",
@@ -70,14 +72,15 @@ def settings() -> dict[str, object]:
 
 
 def _kept(name: str, facts: Iterable[str], make: Callable[[Path], None]) -> Path:
-    """A folder that is made once for the same facts. Others of its name go."""
+    """A folder that is made once for the same facts. Others of its name go after a while: they may be in use."""
     digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:12]
     folder, beside = KEPT / f"{name}-{digest}", KEPT / f"{name}.new"
     if not folder.exists():
         shutil.rmtree(beside, ignore_errors=True)
         make(beside)
         for old in KEPT.glob(f"{name}-*"):
-            shutil.rmtree(old)
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(old)
         beside.rename(folder)
     return folder
 

@@ -8,7 +8,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from kube.controller import Controller
 from kube.faults import Faults
 from kube.kubelet import Kubelet
 from kube.nodes import Node
-from kube.objects import Object, Store, now
+from kube.objects import Object, Store
 from kube.server import Request, serve
 from kube.validation import check_job
 
@@ -27,7 +28,9 @@ _TICK_SECONDS = 0.05
 
 class Cluster:
     """``image``: the root of the one image that there is, called ``lab/wkflow:1``; ``claims``: folders by the names of claims;
-    ``replaces``: see :class:`kube.controller.Controller`. To be used with ``with``, as root."""
+    ``replaces``: see :class:`kube.controller.Controller`. To be used with ``with``, as root.
+
+    ``errors``: what has gone wrong in the stand-in itself; the end of ``with`` raises them."""
 
     def __init__(
         self,
@@ -42,19 +45,21 @@ class Cluster:
         self.namespace, self.folder = namespace, folder
         self.store, self.faults = Store(), Faults()
         self.requests: list[Request] = []
-        self.kubelet = Kubelet(self.store, folder / "pods", {"lab/wkflow:1": image}, dict(claims), nodes)
+        self.errors: list[str] = []
+        self.images = {"lab/wkflow:1": image}
+        self.kubelet = Kubelet(self.store, folder / "pods", self.images, dict(claims), nodes)
         self.controller = Controller(self.store, self.kubelet, replaces=replaces)
+        self._claims = claims
         folder.mkdir(parents=True, exist_ok=True)
         self._certificate, key = make_certificate(folder)
         self._server = serve(self, self._certificate, key)
         self._is_ending = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._server.serve_forever, self._run)]
+        serving = threading.Thread(target=self._server.serve_forever, args=(_TICK_SECONDS,), daemon=True)
+        self._threads = [serving, threading.Thread(target=self._run, daemon=True)]
         self.kubeconfig = folder / "kubeconfig"
         self.renew_token()
         self.pod_token = self._account_for_pods()
-        for name in claims:
-            content = {"spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}}
-            self.store.add("persistentvolumeclaims", content | {"metadata": {"name": name, "namespace": namespace}})
+        self._add_claims()
 
     def __enter__(self) -> Cluster:
         for thread in self._threads:
@@ -66,9 +71,8 @@ class Cluster:
         self._server.shutdown()
         self._server.server_close()
         self._threads[1].join()
-        for container in self.kubelet.containers.values():
-            container.kill()
-        shutil.rmtree(self.folder / "pods", ignore_errors=True)
+        self._end_containers()
+        assert not self.errors, "the stand-in is broken:\n" + "\n".join(self.errors)
 
     @property
     def port(self) -> int:
@@ -84,9 +88,44 @@ class Cluster:
         return self._all("secrets")
 
     def history(self) -> list[Object]:
-        """All Jobs that there were."""
+        """All Jobs that there were, as they are or were at last."""
         with self.store.lock:
             return copy.deepcopy(self.controller.history)
+
+    def all_pods(self) -> list[Object]:
+        """All pods that there were, as they are or were at last."""
+        with self.store.lock:
+            return copy.deepcopy(self.controller.pods)
+
+    @property
+    def paused(self) -> bool:
+        """Whether pods wait before they get a node."""
+        return self.kubelet.is_paused
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        self.kubelet.is_paused = value
+
+    @property
+    def sidecar(self) -> bool:
+        """Whether pods get a second container, which never ends."""
+        return self.controller.has_sidecars
+
+    @sidecar.setter
+    def sidecar(self, value: bool) -> None:
+        self.controller.has_sidecars = value
+
+    def clear(self) -> None:
+        """An empty cluster without faults, and without memories."""
+        with self.store.lock:
+            self._end_containers()
+            self.store.clear()
+            self._add_claims()
+            self.kubelet.lost.clear()
+            self.faults = Faults()
+            self.paused = self.sidecar = False
+            for memory in (self.requests, self.controller.history, self.controller.pods):
+                memory.clear()
 
     def renew_token(self) -> None:
         """Log in anew."""
@@ -118,6 +157,16 @@ class Cluster:
         """Until it is renewed."""
         self.token = secrets.token_hex(16)
 
+    def fail_every(self, n: int, status: int, methods: Collection[str] = ("GET", "POST", "DELETE")) -> None:
+        self.faults.fail_every(n, status, methods)
+
+    def fail_next(self, count: int, status: int, where: str = "", *, after: bool = False) -> None:
+        self.faults.fail_next(count, status, where, after=after)
+
+    def drop_next(self, count: int, where: str = "") -> None:
+        """The connection ends without an answer."""
+        self.faults.fail_next(count, 0, where)
+
     def deny(self, verb: str, resource: str, *, reviewed: bool = True) -> None:
         """A right is missing. ``reviewed``: who asks before is told so."""
         self.faults.denied[verb, resource] = reviewed
@@ -128,18 +177,10 @@ class Cluster:
             said = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi."
             self.kubelet.kill(self.store.get("pods", pod), "Evicted", said)
 
-    def lose_node(self, node: str) -> None:
-        """Nobody hears of a node any more, so its pods are given up; what runs on it goes on."""
+    def delete_pod(self, pod: str, grace: float = 1) -> None:
+        """As somebody does with `kubectl delete pod --grace-period`."""
         with self.store.lock:
-            self.kubelet.lost.add(node)
-            for pod in self.store.all("pods", lambda pod: pod["spec"].get("nodeName") == node):
-                pod["metadata"] |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": 30}
-                pod["status"]["reason"] = "NodeLost"
-
-    def delete_pod(self, pod: str) -> None:
-        """As somebody does with `kubectl delete pod`."""
-        with self.store.lock:
-            self.kubelet.ask_to_end(self.store.get("pods", pod), 1)
+            self.kubelet.ask_to_end(self.store.get("pods", pod), grace)
 
     def delete_job(self, job: str) -> None:
         with self.store.lock:
@@ -151,6 +192,22 @@ class Cluster:
         check_job(job)
         with self.store.lock:
             self.controller.add(job)
+
+    def lose_node(self, node: str, *, is_noticed: bool = True) -> None:
+        """Nobody hears of it any more. Its pods seem to run, and what runs on it goes on. ``is_noticed``: they are given up."""
+        with self.store.lock:
+            self.kubelet.lost.add(node)
+            if is_noticed:
+                for pod in self.store.all("pods", lambda pod: pod["spec"].get("nodeName") == node):
+                    self.kubelet.ask_to_end(pod, 30)
+                    pod["status"]["reason"] = "NodeLost"
+
+    def node_gone(self, node: str) -> None:
+        """A lost node is removed: its pods are no more, though their processes may go on."""
+        with self.store.lock:
+            self.kubelet.lost.add(node)
+            for pod in self.store.all("pods", lambda pod: pod["spec"].get("nodeName") == node):
+                self.kubelet.forget(pod)
 
     def limit(self, pod: str, megabytes: int) -> None:
         """Let a running container have no more memory than this."""
@@ -168,8 +225,30 @@ class Cluster:
         with self.store.lock:
             return copy.deepcopy(self.store.all(resource))
 
+    def _add_claims(self) -> None:
+        for name in self._claims:
+            content = {"spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}}
+            metadata = {"name": name, "namespace": self.namespace}
+            self.store.add("persistentvolumeclaims", content | {"metadata": metadata})
+
+    def _end_containers(self) -> None:
+        for container in self.kubelet.containers.values():
+            container.kill()
+        self.kubelet.containers.clear()
+        shutil.rmtree(self.folder / "pods", ignore_errors=True)
+
     def _run(self) -> None:
         while not self._is_ending.wait(_TICK_SECONDS):
             with self.store.lock:
-                self.controller.tick()
-                self.kubelet.tick()
+                work = [(self.controller.tick, "jobs"), (self.kubelet.tick, "pods")]
+                for tick, resource in work:
+                    for content in self.store.all(resource):
+                        self._bring_forward(tick, content)
+
+    def _bring_forward(self, tick: Callable[[Object], None], content: Object) -> None:
+        """A mistake in one object does not stop the others."""
+        try:
+            tick(content)
+        except Exception:
+            if (error := traceback.format_exc()) not in self.errors:
+                self.errors.append(error)

@@ -1,16 +1,19 @@
 """Containers as processes of this machine, with a root, a pid namespace, mounts, a user and an environment of their own.
 
-The root is the image's folder below an overlay, so that nothing of a container stays. Of the host nothing is seen but the
-volumes. The memory of all processes together (their proportional share) is looked at 20 times a second; over the limit all
-of them are killed.
+The root is the image's folder below an overlay in memory, so that nothing of a container stays. Of the host nothing is seen
+but the volumes, the devices and the network. The memory of all processes together (their proportional share; what they keep in
+files does not count) is looked at 20 times a second; over the limit all of them are killed, as the kernel does it with cgroups
+of version 2 since Kubernetes 1.28. A container ends with the thread that has started it, however that ends.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,42 +23,31 @@ from pathlib import Path
 
 import psutil
 
-_START = r"""
-set -e
-top=$1 image=$2 folder=$3 user=$4 groups=$5 mounts=$6
-shift 6
-/bin/mount -t tmpfs -o mode=755 tmpfs "$top"
-/bin/mkdir "$top/upper" "$top/work" "$top/root"
-/bin/mount -t overlay overlay -o "lowerdir=$image,upperdir=$top/upper,workdir=$top/work" "$top/root"
-root=$top/root
-/bin/mkdir -p "$root/proc" "$root/dev" "$root/tmp" "$root/workdir"
-/bin/chmod 1777 "$root/tmp"
-/bin/chmod 777 "$root/workdir"
-/bin/mount -t proc proc "$root/proc"
-/bin/mount --rbind /dev "$root/dev"
-while IFS='|' read -r from to; do
-    [ -n "$from" ] || continue
-    /bin/mkdir -p "$root$to"
-    /bin/mount --bind "$from" "$root$to"
-done <"$mounts"
-/bin/mkdir -p "$root$folder"
-exec /usr/sbin/chroot --userspec="$user" --groups="$groups" "$root" /bin/sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
-"""
+_NAMESPACES = ("--mount", "--propagation", "private", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
+_START = [
+    *("/usr/bin/setpriv", "--pdeathsig", "KILL", "/usr/bin/unshare", *_NAMESPACES, "--"),
+    *(sys.executable, "-I", "-S", str(Path(__file__).with_name("start.py"))),
+]
 _LOOK_SECONDS = 0.05
+_END_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a container is to be. ``mounts``: paths in it, and the folders of this machine that they are; ``memory``: bytes."""
+    """What a container is to be. ``mounts``: folders of this machine, paths in the container, and whether they are read-only;
+    ``empty``: paths of empty folders; ``memory``: bytes."""
 
     image: Path
+    hostname: str
     command: Sequence[str]
     folder: str
     environment: Mapping[str, str]
-    mounts: Mapping[str, Path]
+    mounts: Sequence[tuple[Path, str, bool]]
+    empty: Sequence[str]
     user: int
     group: int
     groups: Sequence[int] = ()
+    is_privileged: bool = False
     memory: int | None = None
 
 
@@ -70,36 +62,18 @@ class Container:
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        self.place.mkdir(parents=True)
+        top = self.place / "top"
+        top.mkdir(parents=True)
         self.log = self.place / "log"
         self.memory = self.wanted.memory
-        (self.place / "top").mkdir()
-        mounts = self.place / "mounts"
-        mounts.write_text("".join(f"{source}|{target}\n" for target, source in self.wanted.mounts.items()))
-        groups = ",".join(map(str, self.wanted.groups or [self.wanted.group]))
-        line = [
-            *(
-                "/usr/bin/unshare",
-                "--mount",
-                "--pid",
-                "--uts",
-                "--fork",
-                "--kill-child",
-                "--propagation",
-                "private",
-                "--",
-            ),
-            *("/bin/sh", "-c", _START, "start", str(self.place / "top"), str(self.wanted.image), self.wanted.folder),
-            *(f"{self.wanted.user}:{self.wanted.group}", groups, str(mounts), *self.wanted.command),
-        ]
-        environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            **self.wanted.environment,
-        }
+        facts = {"top": str(top), "complaint": str(self.place / "complaint"), **vars(self.wanted)}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                line, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                _START, env={}, cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError), self._process.stdin as pipe:
+            pipe.write(json.dumps(facts, default=str).encode())
         threading.Thread(target=self._watch, daemon=True).start()
 
     @property
@@ -108,26 +82,35 @@ class Container:
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
+    @property
+    def complaint(self) -> str:
+        """Why its program was not started."""
+        path = self.place / "complaint"
+        return path.read_text() if path.exists() else ""
+
     def terminate(self) -> None:
         """SIGTERM to its first process, which has to have a handler for that, as all first processes."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Its first process is the last one that is gone."""
-        self._signal(signal.SIGKILL)
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:  # it had not come so far
+        """With all its processes: they are gone afterwards."""
+        if self._signal(signal.SIGKILL):  # the end of the first process ends its namespace; unshare waits for that
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+        with suppress(ProcessLookupError):
             self._process.kill()
-            self._process.wait()
+        self._process.wait()
 
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.place, ignore_errors=True)
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(psutil.Error, IndexError, ProcessLookupError):
-            os.kill(psutil.Process(self._process.pid).children()[0].pid, number)
+    def _signal(self, number: signal.Signals) -> bool:
+        if self._process.poll() is None:
+            with suppress(psutil.Error, IndexError, ProcessLookupError):
+                os.kill(psutil.Process(self._process.pid).children()[0].pid, number)
+                return True
+        return False
 
     def _watch(self) -> None:
         while self._process.poll() is None:

@@ -1,14 +1,21 @@
-"""Nodes: what of a pod fits, which images there are, and the environment that an image gives."""
+"""Nodes: what of a pod fits, which images there are, and what an image says of its containers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from kube.objects import Object, amount
+
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(
+    rf"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Image:
-    """The root of an image, and what its ``.image.json`` says: ``Env``, ``User``."""
+    """The root of an image, and what its ``.image.json`` says: ``Env``, ``User``, ``WorkingDir``, ``Entrypoint``, ``Cmd``."""
 
     root: Path
 
@@ -33,35 +40,64 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        return dict(self.settings().get("Env", {}))
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, **self.settings().get("Env", {})}
 
     @property
     def user(self) -> tuple[int, int]:
-        user, _, group = str(self.settings().get("User") or "0:0").partition(":")
-        return int(user), int(group or user)
+        """Numbers of user and group."""
+        said, _, group = str(self.settings().get("User") or "0").partition(":")
+        for words in self._passwd():
+            if said in (words[0], words[2]):
+                return int(words[2]), int(group or words[3])
+        return int(said), int(group or 0)
+
+    def group_of(self, user: int) -> int:
+        return next((int(words[3]) for words in self._passwd() if words[2] == str(user)), 0)
+
+    def command(self, container: Object) -> list[str]:
+        """Of a container that is made of it."""
+        command, arguments = container.get("command") or [], container.get("args") or []
+        if command:
+            return [*command, *arguments]
+        settings = self.settings()
+        return [*(settings.get("Entrypoint") or []), *(arguments or settings.get("Cmd") or [])]
+
+    def _passwd(self) -> list[list[str]]:
+        path = self.root / "etc/passwd"
+        return (
+            [line.split(":") for line in path.read_text().splitlines() if line.count(":") == 6] if path.exists() else []
+        )
 
 
-def why_no_node(pod: Object, nodes: list[Node], running: list[Object]) -> str | Node:
+def is_image_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name))
+
+
+def why_no_node(pod: Object, nodes: Sequence[Node], running: list[Object], lost: Collection[str] = ()) -> str | Node:
     """A node with room for a pod, or the scheduler's message that there is none."""
-    requests = pod["spec"]["containers"][0].get("resources", {}).get("requests") or {}
     reasons: dict[str, int] = {}
     for node in nodes:
         on_it = [one for one in running if one["spec"].get("nodeName") == node.name]
-        if not (pod["spec"].get("nodeSelector") or {}).items() <= node.labels.items():
-            reason = "node(s) didn't match Pod's node affinity/selector"
-        elif _sum([*on_it, pod], "memory") > node.memory_mb * 10**6:
-            reason = "Insufficient memory"
-        elif _sum([*on_it, pod], "cpu") > node.cpus:
-            reason = "Insufficient cpu"
-        elif any(name.endswith("/gpu") for name in requests):
-            reason = f"Insufficient {next(name for name in requests if name.endswith('/gpu'))}"
-        else:
+        if (reason := _why_not(pod, node, on_it, lost)) is None:
             return node
         reasons[reason] = reasons.get(reason, 0) + 1
-    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    said = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return f"0/{len(nodes)} nodes are available: {said}."
 
 
-def _sum(pods: list[Object], name: str) -> float:
-    found = (pod["spec"]["containers"][0].get("resources", {}).get("requests") or {} for pod in pods)
-    return sum(amount(requests.get(name, 0)) for requests in found)
+def _why_not(pod: Object, node: Node, on_it: list[Object], lost: Collection[str]) -> str | None:
+    there = {"memory": node.memory_mb * 10**6, "cpu": Fraction(node.cpus), "ephemeral-storage": 10**15}
+    if node.name in lost:
+        return "node(s) had untolerated taint {node.kubernetes.io/unreachable: }"
+    if not (pod["spec"].get("nodeSelector") or {}).items() <= node.labels.items():
+        return "node(s) didn't match Pod's node affinity/selector"
+    for name in sorted(_requests(pod), reverse=True):
+        if sum(amount(_requests(one).get(name, 0)) for one in [*on_it, pod]) > there.get(name, 0):
+            return f"Insufficient {name}"
+    return None
+
+
+def _requests(pod: Object) -> dict[str, Any]:
+    resources = pod["spec"]["containers"][0].get("resources") or {}
+    return dict(resources.get("requests") or {})

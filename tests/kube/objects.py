@@ -7,8 +7,11 @@ import re
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
+
+from kubernetes import client
 
 Object = dict[str, Any]
 
@@ -38,9 +41,13 @@ class ApiError(Exception):
         }
 
 
+def qualified(resource: str) -> str:
+    """As messages name it."""
+    return f"{resource}.batch" if resource == "jobs" else resource
+
+
 def not_found(resource: str, name: str) -> ApiError:
-    group = ".batch" if resource == "jobs" else ""
-    return ApiError(404, "NotFound", f'{resource}{group} "{name}" not found')
+    return ApiError(404, "NotFound", f'{qualified(resource)} "{name}" not found')
 
 
 class Store:
@@ -55,8 +62,7 @@ class Store:
         kind, version = RESOURCES[resource]
         name = content["metadata"]["name"]
         if name in self._objects[resource]:
-            group = ".batch" if resource == "jobs" else ""
-            raise ApiError(409, "AlreadyExists", f'{resource}{group} "{name}" already exists')
+            raise ApiError(409, "AlreadyExists", f'{qualified(resource)} "{name}" already exists')
         content |= {"kind": kind, "apiVersion": version}
         content["metadata"] |= {
             "uid": str(uuid.uuid4()),
@@ -78,9 +84,14 @@ class Store:
     def remove(self, resource: str, name: str) -> None:
         self._objects[resource].pop(name, None)
 
+    def clear(self) -> None:
+        for objects in self._objects.values():
+            objects.clear()
 
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+def now(later: float = 0) -> str:
+    """In so many seconds."""
+    return (datetime.now(UTC) + timedelta(seconds=later)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def has_labels(selector: str) -> Callable[[Object], bool]:
@@ -105,15 +116,45 @@ def _field(content: Any, path: str) -> Any:
     return content
 
 
-_DECIMAL = re.compile(r"([0-9.]+)([mkMGTPE]|[KMGTPE]i)?")
-_UNITS = {"m": 1e-3, "": 1, "k": 1e3, **{u: 10.0 ** (6 + 3 * n) for n, u in enumerate("MGTPE")}} | {
-    f"{u}i": 2.0 ** (10 + 10 * n) for n, u in enumerate("KMGTPE")
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]+))?", re.ASCII)
+_UNITS = {unit: Fraction(1000) ** power for power, unit in enumerate(["n", "u", "m", "", *"kMGTPE"], -3)} | {
+    f"{unit}i": Fraction(1024) ** power for power, unit in enumerate("KMGTPE", 1)
 }
 
 
-def amount(quantity: Any) -> float:
+def amount(quantity: Any) -> Fraction:
     """A quantity of a request or a limit. Raises ``ValueError``."""
-    found = _DECIMAL.fullmatch(str(quantity))
+    found = _QUANTITY.fullmatch(str(quantity))
     if not found:
         raise ValueError(quantity)
-    return float(found.group(1)) * _UNITS[found.group(2) or ""]
+    number, unit, exponent = found.groups()
+    return Fraction(number) * _UNITS[unit or ""] * Fraction(10) ** int(exponent or 0)
+
+
+def known_fields(content: Any, kind: str, path: str = "") -> Any:
+    """Without the fields that the API does not know, and without those that are null. ``kind``: of the Python client's models.
+    Raises :class:`ApiError` for what is of another type."""
+    if found := re.fullmatch(r"list\[(.+)\]", kind):
+        _expect(content, list, path)
+        return [known_fields(one, found.group(1), path) for one in content]
+    if found := re.fullmatch(r"dict\(str, (.+)\)", kind):
+        _expect(content, dict, path)
+        is_quantity = path.endswith((".limits", ".requests"))
+        return {
+            key: known_fields(one, "object" if is_quantity else found.group(1), path) for key, one in content.items()
+        }
+    model = getattr(client, kind, None)
+    if model is None:
+        _expect(content, {"str": str, "int": int, "bool": bool}.get(kind, object), path)
+        return content
+    _expect(content, dict, path)
+    kinds = {name: model.openapi_types[field] for field, name in model.attribute_map.items()}
+    given = {name: one for name, one in content.items() if name in kinds and one is not None}
+    return {name: known_fields(one, kinds[name], f"{path}.{name}") for name, one in given.items()}
+
+
+def _expect(content: Any, kind: type, path: str) -> None:
+    if not isinstance(content, kind) or (kind is int and isinstance(content, bool)):
+        words = {str: "string", dict: "object", list: "array", bool: "bool", int: "number", float: "number"}
+        said = f"json: cannot unmarshal {words.get(type(content), 'null')} into Go struct field {path}"
+        raise ApiError(400, "BadRequest", f"the request cannot be handled: {said} of type {words[kind]}")

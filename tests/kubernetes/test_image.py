@@ -16,11 +16,11 @@ from workflow.commands import ROOT
 from wkflow.kubernetes.image import versions
 
 
-def run(image: Path, place: Path, *command: str, mounts: dict[str, Path] | None = None) -> tuple[int, str]:
+def run(image: Path, place: Path, *command: str) -> tuple[int, str]:
     """A command in a container of the image, as its user, with its environment."""
-    user, group = Image(image).user
-    environment = Image(image).environment
-    container = Container(place, Wanted(image, command, "/workdir", environment, mounts or {}, user, group))
+    (user, group), environment = Image(image).user, Image(image).environment
+    wanted = Wanted(image, "pod", command, "/workdir", environment, (), ("/workdir",), user, group)
+    container = Container(place, wanted)
     container._process.wait(120)
     return container.exit_code or 0, container.log.read_text()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,6 +31,7 @@ def test_the_token_gets_to_the_pods_as_a_secret_and_nowhere_else(lab: Lab, tmp_p
     assert secret["type"] == "Opaque"
     assert set(secret["stringData"]) >= {"WK_TOKEN", "AWS_SECRET_ACCESS_KEY"}
     assert lab.cluster.history()
+    assert [text for text in lines if "downsample.py" in text]
     said = [done.stdout, done.stderr, json.dumps(lab.cluster.history()), *lines]
     assert not [text for text in said if EDITOR in text or KEY in text]
     for path in (path for path in lab.volume.rglob("*") if path.is_file() and not path.is_symlink()):
@@ -55,10 +56,9 @@ def _run(line: list[str], cwd: Path, environment: dict[str, str]) -> tuple[subpr
     with subprocess.Popen(
         line, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        me = os.getpid()
         while process.poll() is None:
-            for one in psutil.process_iter(["cmdline", "pid"]):
-                if one.info["pid"] != me:
-                    seen.add(" ".join(one.info["cmdline"] or []))
+            for one in psutil.Process().children(recursive=True):  # the command and its pods
+                with suppress(psutil.Error):
+                    seen.add(" ".join(one.cmdline()))
         out, err = process.communicate()
     return subprocess.CompletedProcess(line, process.returncode, out, err), seen

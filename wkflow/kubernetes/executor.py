@@ -20,11 +20,10 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from kubernetes.client import BatchV1Api, V1ObjectMeta, V1Secret
+from kubernetes.client import V1ObjectMeta, V1Secret
 from kubernetes.client.exceptions import ApiException
 from snakemake_executor_plugin_kubernetes import Executor as PluginExecutor
 from snakemake_interface_common.exceptions import WorkflowError
@@ -33,26 +32,23 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from wkflow.errors import WkflowError
 from wkflow.kubernetes.checks import check, claim_uid
 from wkflow.kubernetes.client import connect
-from wkflow.kubernetes.ended import is_hopeless, is_wrong_image, why_ended, why_refused, why_waiting
+from wkflow.kubernetes.ended import is_wrong_image, why_ended, why_refused
 from wkflow.kubernetes.ending import Start, end, forget_start, note_start
 from wkflow.kubernetes.environment import of_jobs, secrets
 from wkflow.kubernetes.image import in_image, versions
 from wkflow.kubernetes.manifest import LABELS, RUN_LABEL, Addition, complete, parse_pod
 from wkflow.kubernetes.resources import Granted, Volume
-from wkflow.kubernetes.watch import CONTAINER, Seen, events_of, look
+from wkflow.kubernetes.submission import CompletedJobs, RefusedError
+from wkflow.kubernetes.waiting import Waiting
+from wkflow.kubernetes.watch import CONTAINER, Seen, look
 from wkflow.notices import leave_notice
 from wkflow.resources import Asked
 from wkflow.run import Run
 from wkflow.submitted import Pace, Runs, Submitted, give_up
 
-WAITING_SECONDS = 10.0
-"""After which it is told why a pod has not started; and an image that cannot be pulled for ``IMAGE_SECONDS`` ends a job."""
-
-IMAGE_SECONDS = 180.0
-SILENCE_SECONDS = 3600.0
+SILENCE_MINUTES = 60.0
 """How long a cluster may not answer before the run ends."""
 
-_NO_IMAGE = ("ErrImagePull", "ImagePullBackOff")
 _REPEAT_SECONDS = 600.0
 _LOOKS_BEFORE_GONE = 2
 _ENDING_SECONDS = 15.0  # those that do not end by then are on lost nodes
@@ -72,14 +68,6 @@ def use(workflow: Any, run: Run, asked: Asked) -> None:
     Executor.asked[run.dir.markers] = asked
 
 
-@dataclass
-class _Waiting:
-    """A pod that has not started. ``since``: when this was first seen."""
-
-    since: float
-    told: str = ""
-
-
 class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
     """``runs``: those of this Snakemake; jobs of other rules run in the same way. ``asked``: what their users want."""
 
@@ -90,7 +78,6 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         # Before the thread begins that looks after jobs.
         self._pace = Pace()
         self._looks_in_vain: Counter[str] = Counter()
-        self._waiting: dict[str, _Waiting] = {}
         self._told: dict[str, float] = {}
         self._heard = time.monotonic()
         self._is_any_taken = False
@@ -103,9 +90,10 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         self._label, self._versions = uuid.uuid4().hex, versions()
         self._api, self._prompt_api = connect(), connect(patience=0)
         self.namespace = settings.namespace or self._api.namespace
+        self._waiting = Waiting(self._prompt_api, self.namespace)
         self._pod = parse_pod(settings.pod)
         self.kubeapi = self._api.core
-        self.batchapi = _CompletedJobs(self._api.core.api_client, self._completed)
+        self.batchapi = CompletedJobs(self._api.core.api_client, self._completed)
         claims = {
             volume.name: claim_uid(self._api, self.namespace, volume.name) or "" for volume in self.persistent_volumes
         }
@@ -157,7 +145,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             ours.forget_failure()
         try:
             super().run_job(job)
-        except _RefusedError as error:
+        except RefusedError as error:
             self._refuse(job, why_refused(self._what(job), error.status, error.said))
         except OSError as error:  # of the run directory; nobody else would notice that the job was not submitted
             self._refuse(job, str(error))
@@ -236,22 +224,23 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         try:
             found = look(self._prompt_api, self.namespace, self._label)
         except ApiException as error:
-            silence = time.monotonic() - self._heard
-            said = (
-                "does not accept the credentials (log in anew)"
-                if error.status == 401
-                else f"does not answer: {error.reason}"
-            )
-            self._tell(f"the Kubernetes cluster {said}; jobs go on, and it is asked again", key=str(error.status))
-            if silence > SILENCE_SECONDS:
-                self.workflow.scheduler.executor_error_callback(
-                    WorkflowError(
-                        f"The Kubernetes cluster has not answered for {silence / 60:.0f} minutes: {error.reason}"
-                    )
-                )
+            self._is_silent(error)
             return None
         self._heard = time.monotonic()
         return found
+
+    def _is_silent(self, error: ApiException) -> None:
+        """Say so; end the run if that lasts too long."""
+        said = (
+            "does not accept the credentials (log in anew)"
+            if error.status == 401
+            else f"does not answer: {error.reason}"
+        )
+        self._tell(f"the Kubernetes cluster {said}; jobs go on, and it is asked again", key=str(error.status))
+        minutes = (time.monotonic() - self._heard) / 60
+        if minutes > SILENCE_MINUTES:
+            text = f"The Kubernetes cluster has not answered for {minutes:.0f} minutes: {error.reason}"
+            self.workflow.scheduler.executor_error_callback(WorkflowError(text))
 
     def _is_at_work(self, info: Any, seen: Seen | None) -> bool:
         name = info.external_jobid
@@ -261,24 +250,17 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         if seen.is_done or seen.is_failed:
             return False
         if seen.pod is not None and seen.pod.phase != "Pending":
-            self._waiting.pop(name, None)
+            self._waiting.has_started(name)
             return True
         return self._may_start(info, seen)
 
     def _may_start(self, info: Any, seen: Seen) -> bool:
-        """Look why a pod has not started, and tell it after some time. False if it never will."""
-        waiting = self._waiting.setdefault(info.external_jobid, _Waiting(time.monotonic()))
-        seconds = time.monotonic() - waiting.since
-        pod = seen.pod
-        if pod is not None and (is_hopeless(pod) or (seconds > IMAGE_SECONDS and pod.waiting in _NO_IMAGE)):
+        """False if its pod never will; if that takes long, it is told why."""
+        if self._waiting.is_in_vain(info.external_jobid, seen.pod):
             give_up(info.job)
             return False
-        if seconds > WAITING_SECONDS:
-            events: list[str] = []
-            with suppress(ApiException):
-                events = events_of(self._prompt_api, self.namespace, pod.name if pod else info.external_jobid)
-            if text := why_waiting(pod, events):
-                self._tell(f"{self._what(info.job)} waits: {text}", key=text)
+        if text := self._waiting.why(info.external_jobid, seen.pod):
+            self._tell(f"{self._what(info.job)} waits: {text}", key=text)
         return True
 
     def _has_done(self, info: Any, seen: Seen | None) -> bool:
@@ -346,26 +328,3 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
                 f"does it, or kubectl delete jobs,pods,secrets -n {self.namespace} -l {RUN_LABEL}={self._label}",
                 key="end",
             )
-
-
-class _CompletedJobs(BatchV1Api):  # type: ignore[misc] # the client has no types
-    """The plugin submits Jobs by this."""
-
-    def __init__(self, client: Any, completed: Callable[[Any], dict[str, Any]]) -> None:
-        super().__init__(client)
-        self._completed = completed
-
-    def create_namespaced_job(self, namespace: str, body: Any, **options: Any) -> Any:
-        try:
-            return super().create_namespaced_job(namespace, self._completed(body), **options)
-        except ApiException as error:
-            raise _RefusedError(error) from None
-
-
-class _RefusedError(Exception):
-    """A Job that the cluster does not take. Not of the client's kind, which the plugin would make a text of."""
-
-    def __init__(self, error: ApiException) -> None:
-        super().__init__(error)
-        self.status = int(error.status or 0)
-        self.said = str(error.body or error.reason)
