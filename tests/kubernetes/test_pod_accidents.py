@@ -127,6 +127,7 @@ def test_an_api_server_that_fails_again_and_again_is_survived(lab: Lab) -> None:
     dataset = three_layers(lab.volume / "data")
     lab.cluster.faults.fail_every(4, 500)
     lab.cluster.faults.fail_every(5, 429)
+    lab.cluster.faults.fail_every(7, 0)
     done = downsample(lab, dataset, *KUBERNETES, *ANY)
     assert done.returncode == 0, done.stdout + done.stderr
     check_same(dataset)
