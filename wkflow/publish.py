@@ -8,6 +8,7 @@ step can be repeated after a kill between any two of them.
 from __future__ import annotations
 
 import errno
+import filecmp
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,12 @@ def _commit(plan: Plan, layer: LayerPlan, root: Path) -> None:
     missing = _missing(dataset, layer)
     staged = [target for target in layer.targets if plan.staged(layer, target.mag).is_dir()]
     for target in staged:
-        check_free(plan.final(layer, target.mag))
-    for target in staged:
+        if target in missing:
+            check_free(plan.final(layer, target.mag))
+        else:  # the record of its publication was lost
+            _check_same(plan.staged(layer, target.mag), plan.final(layer, target.mag))
+            shutil.rmtree(plan.staged(layer, target.mag))
+    for target in [target for target in staged if target in missing]:
         _move(plan.staged(layer, target.mag), plan.final(layer, target.mag))
         step("publish.moved")
     _add_to_json(dataset, layer, missing)
@@ -181,6 +186,17 @@ def check_free(final: Path) -> None:
             "a new mag is to lie here, but something is there already that datasource-properties.json does not list",
             where=final,
             hint="look at it, then move it away, or add it to datasource-properties.json",
+        )
+
+
+def _check_same(staged: Path, final: Path) -> None:
+    """A mag that was published before must hold the same files, byte for byte. Raises ``ConflictError``."""
+    here, there = ({path.relative_to(top) for path in top.rglob("*") if path.is_file()} for top in (staged, final))
+    if here != there or not all(filecmp.cmp(staged / name, final / name, shallow=False) for name in here):
+        raise ConflictError(
+            "a mag that was made before was changed since",
+            where=final,
+            hint="move it away and take it out of datasource-properties.json, or keep it: wkflow clean",
         )
 
 

@@ -67,6 +67,28 @@ def test_nothing_is_seen_before_and_everything_after(dataset: Path, ready: Run) 
     assert json.loads(ready.dir.published("l0").read_bytes())["mags"].keys() == {"2", "4"}
 
 
+def test_mags_whose_records_were_lost_are_made_once_more_and_found_to_be_there(dataset: Path, ready: Run) -> None:
+    publish_all(ready)
+    before = tree(dataset)
+    for _ in range(2):
+        for marker in ready.dir.markers.iterdir():
+            marker.unlink()
+        publish_all(compute(start(dataset)))
+        assert tree(dataset) == before
+    assert not list(dataset.glob("color/.wkflow/*"))
+
+
+def test_a_mag_that_was_changed_since_and_has_lost_its_record_is_not_replaced(dataset: Path, ready: Run) -> None:
+    publish_all(ready)
+    for marker in ready.dir.markers.iterdir():
+        marker.unlink()
+    (dataset / "color/2/mine").write_text("x")
+    again = compute(start(dataset))
+    with pytest.raises(ConflictError, match="a mag that was made before was changed since"):
+        publish_all(again)
+    assert (dataset / "color/2/mine").exists()
+
+
 def test_staging_is_removed_afterwards(dataset: Path, ready: Run) -> None:
     assert (dataset / "color" / ".wkflow").exists()
     publish_all(ready)
