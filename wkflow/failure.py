@@ -26,7 +26,7 @@ _MORE_MEMORY = (
 # What Python, the C++ and Rust libraries below it, and the dynamic linker say when they get no memory.
 _NO_MEMORY = re.compile(
     r"MemoryError|bad_alloc|memory allocation of \d+ bytes failed|out of memory|Cannot allocate memory|RESOURCE_EXHAUSTED"
-    r"|failed to map segment|can't start new thread|std::system_error"
+    r"|cannot allocate memory|failed to map segment|can't start new thread|std::system_error"
 )
 _CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV}
 """How a library ends a process when it gets no memory, sometimes without a word."""

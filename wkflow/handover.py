@@ -16,7 +16,7 @@ from wkflow.geometry import Mag
 from wkflow.levels import Level
 from wkflow.modes import AccessMode, TransferMode
 from wkflow.on_server import open_on_server
-from wkflow.opened import OnServer, Opened
+from wkflow.opened import OnServer, Opened, listed_mags
 from wkflow.plan import Job, LayerPlan, Plan, Remote
 from wkflow.remote.answers import NewMag
 from wkflow.rundir import RunDir
@@ -82,6 +82,11 @@ class Handover:
                 hint="undo the change and run the command again, or start anew: wkflow downsample --restart",
             )
         return opened, opened.on_server
+
+    def is_listed(self, at: OnServer) -> bool:
+        """Whether the mag is part of the dataset now."""
+        opened, _ = self.open(at)
+        return self.mag in listed_mags(opened.dataset, self.layer.name)
 
 
 class Progress:

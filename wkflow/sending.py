@@ -42,7 +42,7 @@ def send(
         _drop(earlier)
         earlier = None
     announced = earlier or Announced(this.how.mode, content)
-    with _pending_explained(this):
+    with _others_explained(this, at):
         if this.how.mode is TransferMode.HTTP:
             announced = _upload(this, at, announced, opened, report, is_known=is_known)
         else:
@@ -162,14 +162,21 @@ def _new_upload_id() -> str:
 
 
 @contextmanager
-def _pending_explained(this: Handover) -> Iterator[None]:
-    """Say what to do if the server knows of an unfinished mag of somebody else."""
+def _others_explained(this: Handover, at: OnServer) -> Iterator[None]:
+    """Say what to do if the server has got that mag, or the announcement of it, from somebody else meanwhile."""
     try:
         yield
     except RemoteError as error:
-        if _PENDING not in error.body:
+        is_added = isinstance(error.status, int) and 400 <= error.status < 500 and this.is_listed(at)
+        if _PENDING not in error.body and not is_added:
             raise
         this.record.unlink(missing_ok=True)
+        if is_added:
+            raise ConflictError(
+                f"mag {this.mag} was added by somebody else while it was being made",
+                where=error.where,
+                hint="keep that one, and start anew for the others: wkflow downsample --restart; or remove it on the server",
+            ) from None
         raise ConflictError(
             f"somebody else has announced mag {this.mag} to the server and not finished it",
             where=error.where,

@@ -125,7 +125,7 @@ def _finish(this: Handover, at: OnServer, announced: Announced, opened: Opened) 
         else:
             at.server.finish_path(this.remote.dataset_id, this.new_mag(opened))
     except RemoteError as error:
-        if isinstance(error, DeniedError) or _is_listed(this, at):
+        if isinstance(error, DeniedError) or this.is_listed(at):
             if isinstance(error, DeniedError):
                 raise
             return  # the answer was lost, not the mag
@@ -147,8 +147,3 @@ def _listed(this: Handover, at: OnServer) -> Opened:
         where=f"{this.remote.base}/datasets/{this.remote.dataset_id}, layer {this.layer.name!r}",
         hint="somebody else may have announced the same mag; run the command again to send it once more",
     )
-
-
-def _is_listed(this: Handover, at: OnServer) -> bool:
-    opened, _ = this.open(at)
-    return this.mag in listed_mags(opened.dataset, this.layer.name)

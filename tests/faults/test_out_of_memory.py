@@ -91,6 +91,19 @@ def test_a_job_whose_library_has_ended_it_without_a_word(tmp_path: Path, ending:
     assert "threads_per_job" in text
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["cannot allocate memory for thread-local data: ABORT", "libLLVM.so: failed to map segment from shared object"],
+)
+def test_a_job_that_the_dynamic_linker_has_ended(tmp_path: Path, said: str) -> None:
+    run_dir = RunDir(tmp_path)
+    run_dir.logs.mkdir()
+    run_dir.log("l0.s0.r0").write_text(f"{said}\n")
+    text = explain_end(run_dir, "Command 'x > logs/l0.s0.r0.log 2>&1' returned non-zero exit status 127.")
+    assert text is not None
+    assert text.startswith("there was not enough memory for job l0.s0.r0")
+
+
 def test_a_job_that_is_killed(dataset: Path, tmp_path: Path) -> None:
     before = results(dataset)
     run = subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 import requests
 from standin import EDITOR
 from standin.faults import Answer
@@ -83,6 +84,26 @@ def test_the_same_mag_added_by_somebody_else_is_not_replaced(tmp_path: Path) -> 
         failed = remote.run("--layer-name", "color")
         assert failed.returncode == 1
         assert "mag 2 was added by somebody else" in failed.stderr
+        assert remote.mags()["color"] == [[1, 1, 1], [2, 2, 2]]
+
+
+@pytest.mark.parametrize(("transfer", "request_"), [("http", "reserveUpload"), ("copy", "reserveMagUploadToPath")])
+def test_a_mag_that_somebody_else_finishes_just_before_we_announce_it_is_not_replaced(
+    tmp_path: Path, transfer: str, request_: str
+) -> None:
+    with served(tmp_path) as remote:
+        dataset = remote.server.dataset(remote.dataset_id)
+
+        def add(_: Answer) -> Answer | None:
+            layer = dataset.source["dataLayers"][0]
+            layer["mags"].append({**layer["mags"][0], "mag": [2, 2, 2]})
+            return None
+
+        remote.server.faults.add("POST", request_, add, before=True)
+        failed = remote.run("--layer-name", "color", "--access-mode", "proxy_path", transfer=transfer)
+        assert failed.returncode == 1
+        assert "was added by somebody else" in failed.stderr
+        assert "Traceback" not in failed.stderr
         assert remote.mags()["color"] == [[1, 1, 1], [2, 2, 2]]
 
 
