@@ -12,6 +12,7 @@ from rich.console import Console
 from wkflow import __version__
 from wkflow.cli.clean import clean
 from wkflow.cli.downsample import downsample
+from wkflow.cli.info import info
 from wkflow.cli.verify import verify
 from wkflow.errors import WkflowError
 from wkflow.failure import explain
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(downsample)
+app.command()(info)
 app.command()(verify)
 app.command()(clean)
 

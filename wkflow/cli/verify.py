@@ -19,15 +19,13 @@ from rich.table import Table
 
 from wkflow.cli.display import display_for
 from wkflow.cli.launch import OUTPUT, Output, failure, snakemake
+from wkflow.cli.opening import open_any
 from wkflow.cli.stop import Stopped
-from wkflow.config import absolute_path, local_target
-from wkflow.dataset.properties import read_dataset
+from wkflow.config import absolute_path
 from wkflow.errors import PipelineError, UsageError, VerificationError
-from wkflow.existing import LocalMags
 from wkflow.files import write_json
 from wkflow.home import home
 from wkflow.modes import AccessMode
-from wkflow.opened import Opened
 from wkflow.remote.url import is_remote
 from wkflow.resources import machine_memory_mb
 from wkflow.rundir import RunDir
@@ -89,7 +87,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     place = _report_place(report)
     cores = jobs or usable_cpus()
     _ = token  # it is in the environment: see wkflow.cli.secret
-    opened = _open(target, access_mode)
+    opened = open_any(target, access_mode)
     checks = survey(opened.dataset, opened.existing, layer_name, full=full, threads=min(cores, _MOST_THREADS))
     if opened.on_server:
         checks = replace(checks, dataset=str(opened.on_server.url))
@@ -106,15 +104,6 @@ def verify(  # noqa: PLR0913 - the options of the command
             hint="restore them from a copy; or take them, and the mags made from them, out of "
             "datasource-properties.json, remove their folders, and make them anew with wkflow downsample",
         )
-
-
-def _open(target: str, access: AccessMode) -> Opened:
-    if is_remote(target):
-        from wkflow.on_server import open_on_server
-
-        return open_on_server(target, access, None, connections=_MOST_THREADS)
-    dataset = read_dataset(local_target(target))
-    return Opened(dataset, LocalMags(dataset))
 
 
 def _report_place(report: Path | None) -> Path | None:
