@@ -1,0 +1,130 @@
+"""``wkflow status``: how far the latest run of a dataset is, seen from another terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wkflow.config import Config, absolute_path, local_target
+from wkflow.dataset.properties import read_dataset
+from wkflow.errors import UsageError
+from wkflow.files import read_json
+from wkflow.lock import live_owner
+from wkflow.owner import Owner
+from wkflow.plan import Plan
+from wkflow.progress import MagProgress, Watch
+from wkflow.remote.url import is_remote
+from wkflow.run import Run
+from wkflow.rundir import read_pointer
+from wkflow.target import known_home
+
+_BAR = 30  # characters
+
+
+@dataclass(frozen=True)
+class State:
+    """A run. ``owner``: who works on it, None if nobody does; ``jobs``: how many are done, and how many there are; ``errors``:
+    of failed jobs, of the latest start."""
+
+    run: Run
+    owner: Owner | None
+    mags: tuple[MagProgress, ...]
+    jobs: tuple[int, int]
+    errors: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        if self.run.is_done:
+            return "done"
+        return "at work" if self.owner else "interrupted"
+
+
+def status(
+    context: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
+        ),
+    ],
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="For a dataset on a server: the folder that was given with --run-dir."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False,
+) -> None:
+    """Show how far the latest run of a dataset is: at work, interrupted or done.
+
+    Nothing is written, and no server is asked. Exits with 0 if the run is at work or done, with 1 if it was interrupted.
+    """
+    if context.obj:
+        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    state = _state(_home(target, run_dir))
+    if state is None:
+        typer.echo("no run is known here")
+        return
+    typer.echo(json.dumps(_content(state), indent=2) if as_json else "\n".join(_lines(state)))
+    if state.word == "interrupted":
+        raise typer.Exit(1)
+
+
+def _home(target: str, run_dir: Path | None) -> Path:
+    place = str(absolute_path(run_dir, "--run-dir")) if run_dir else None
+    config = Config.of({"target": target if is_remote(target) else str(local_target(target)), "run_dir": place})
+    home = known_home(config) if config.is_remote else read_dataset(config.target_path).root
+    if home is None:
+        raise UsageError(
+            "the folder of the run is not known here",
+            where=target,
+            hint="start it where the run was started, or give --run-dir",
+        )
+    return home
+
+
+def _state(home: Path) -> State | None:
+    run_dir = read_pointer(home)
+    if run_dir is None:
+        return None
+    run = Run(Plan.load(run_dir.plan), run_dir, (), stored=True)
+    jobs = [job.id for job in run.plan.jobs()]
+    done = sum(run_dir.marker(job).is_file() for job in jobs)
+    notes = [read_json(path) for path in sorted(run_dir.errors.glob("*.json"))]
+    errors = tuple(str(note["error"]) for note in notes if isinstance(note, dict) and "error" in note)
+    return State(run, live_owner(home), tuple(Watch(run.plan, run_dir).look()), (done, len(jobs)), errors)
+
+
+def _lines(state: State) -> Iterator[str]:
+    who = f": {state.owner}" if state.owner and state.word == "at work" else ""
+    yield f"run {state.run.plan.run} is {state.word}{who}"
+    width = max((len(mag.title) for mag in state.mags), default=0)
+    for mag in state.mags:
+        share = mag.done / mag.total if mag.total else 1.0
+        bar = ("#" * int(share * _BAR)).ljust(_BAR, "-")
+        yield f"{mag.title:{width}}  {bar} {share:4.0%}  {mag.done / 1e6:,.2f} of {mag.total / 1e6:,.2f} {mag.unit}"
+    yield f"{state.jobs[0]} of {state.jobs[1]} job(s) done; logs: {state.run.dir.logs}"
+    for error in state.errors if state.word != "done" else ():
+        yield f"\n{error}"
+    if state.word == "interrupted":
+        yield "\nthe same command goes on where it stopped"
+
+
+def _content(state: State) -> dict[str, Any]:
+    return {
+        "run": state.run.plan.run,
+        "state": state.word,
+        "owner": str(state.owner) if state.owner and state.word == "at work" else None,
+        "run_dir": str(state.run.dir.path),
+        "jobs": {"done": state.jobs[0], "total": state.jobs[1]},
+        "mags": [
+            {"layer": mag.layer, "from": list(mag.source), "mag": list(mag.mag), "done": mag.done, "total": mag.total}
+            for mag in state.mags
+        ],
+        "errors": list(state.errors),
+    }
