@@ -21,7 +21,7 @@ from wkflow.levels import Level
 from wkflow.modes import TRANSFER_MODES, AccessMode, TransferMode
 from wkflow.remote.url import is_remote, without_secret
 from wkflow.resources import Asked
-from wkflow.scheme import SamplingMode
+from wkflow.scheme import SamplingMode, Wanted
 
 
 class Interpolation(StrEnum):
@@ -104,10 +104,31 @@ class Config(BaseModel):
         description="An existing mag to start from; without it, the coarsest existing mag of the layer.",
         examples=["1"],
     )
+    mags: tuple[MagText, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Exactly these mags are made, each from the coarsest mag that divides it; in place of sampling_mode and "
+        "coarsest_mag. Those that exist are kept.",
+        examples=[["2-2-1", "4-4-2"]],
+    )
+    fill_gaps: bool = Field(
+        default=False,
+        description="Start from the finest mag of each layer, so that mags that are missing between existing ones are made, too.",
+    )
+    overwrite: bool = Field(
+        default=False,
+        description="Make existing mags anew, too, from the finest mag or from_mag. The old ones are replaced when all new ones of "
+        "the layer are complete and verified. Each start does that again. For local datasets.",
+    )
     interpolation_mode: Interpolation = Field(
         default=Interpolation.DEFAULT,
         description="How a block becomes one voxel. default: the median for color layers, the most frequent value (mode) "
         "for segmentations.",
+    )
+    interpolation_modes: dict[str, Interpolation] = Field(
+        default_factory=dict,
+        description="Other interpolation modes for some layers, by their names.",
+        examples=[{"cells": "mode"}],
     )
     threads_per_job: int = Field(
         default=8,
@@ -228,12 +249,24 @@ class Config(BaseModel):
         return local_target(self.target)
 
     @property
-    def coarsest(self) -> Mag | None:
-        return None if self.coarsest_mag is None else Mag.parse(self.coarsest_mag)
+    def wanted(self) -> Wanted:
+        """Which mags to make. Raises :class:`UsageError` for options that exclude each other."""
+        for one, other in (("mags", "coarsest_mag"), ("mags", "fill_gaps"), ("from_mag", "fill_gaps")):
+            if getattr(self, one) and getattr(self, other):
+                raise UsageError(f"{one} and {other} exclude each other", where="config", hint="leave one of them out")
+        if self.overwrite and self.is_remote:
+            raise UsageError("mags on a server cannot be replaced", where="overwrite", hint="delete them there first")
+        return Wanted(
+            coarsest=None if self.coarsest_mag is None else Mag.parse(self.coarsest_mag),
+            from_mag=None if self.from_mag is None else Mag.parse(self.from_mag),
+            fill_gaps=self.fill_gaps,
+            overwrite=self.overwrite,
+            ladder=tuple(map(Mag.parse, self.mags or ())),
+        )
 
-    @property
-    def start(self) -> Mag | None:
-        return None if self.from_mag is None else Mag.parse(self.from_mag)
+    def kernel(self, layer_name: str, category: str) -> Kernel:
+        """How voxels of a layer are downsampled."""
+        return self.interpolation_modes.get(layer_name, self.interpolation_mode).kernel(category)
 
 
 def local_target(text: str) -> Path:

@@ -31,6 +31,7 @@ STEPS = (
     "publish.moved",
     "publish.listed",
     "publish.described",
+    "publish.retired",
     "publish.cleaned",
     "publish.marked",
     "file.written",

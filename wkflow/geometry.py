@@ -74,9 +74,13 @@ class Mag:
         parts = [int(part) for part in text.split("-")]
         return cls(*parts) if len(parts) == 3 else cls(parts[0], parts[0], parts[0])
 
+    def is_within(self, limit: Mag) -> bool:
+        """Whether no component is larger than the limit's."""
+        return all(component <= end for component, end in zip(self, limit, strict=True))
+
     def factor_from(self, finer: Mag) -> Vec3:
         """Voxels of ``finer`` per voxel of this mag, along x, y, z. Raises ``ValueError`` if ``finer`` is not finer."""
-        if any(theirs > ours for ours, theirs in zip(self, finer, strict=True)):
+        if not finer.is_within(self):
             raise ValueError(f"mag {self} cannot be computed from mag {finer}, which is coarser along an axis")
         return (self.x // finer.x, self.y // finer.y, self.z // finer.z)
 

@@ -16,6 +16,7 @@ from wkflow.files import temporary_of
 from wkflow.guard import GUARD, HELD
 from wkflow.marker import stored_files
 from wkflow.plan import RUN_NAME, LayerPlan
+from wkflow.publish import is_listed
 from wkflow.run import Run, stored_run
 from wkflow.rundir import HIDDEN, POINTER, RunDir, hidden_dir
 from wkflow.verify import check_nothing_else, check_sizes
@@ -89,13 +90,13 @@ def _small_files(run_dir: RunDir, dataset: Dataset) -> list[Path]:
 
 def _unlisted(run: Run, layer: LayerPlan, dataset: Dataset) -> list[Path]:
     """Mags that a publication moved to their place before it was cut off; what only lies in that place is not ours."""
-    listed = {entry.mag for other in dataset.layers if other.name == layer.name for entry in other.mags}
+    listed = {entry.mag: entry for other in dataset.layers if other.name == layer.name for entry in other.mags}
     moved = []
     with suppress(WkflowError):
         files = stored_files(run.plan, layer, run.dir)
         for target in layer.targets:
             final = run.plan.final(layer, target.mag)
-            if target.mag not in listed and not run.plan.staged(layer, target.mag).exists():
+            if not is_listed(target, listed.get(target.mag)) and not run.plan.staged(layer, target.mag).exists():
                 check_nothing_else(target.layout, final, files[target.mag])
                 check_sizes((final / file.path, file.size) for file in files[target.mag])
                 moved.append(final)

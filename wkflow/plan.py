@@ -35,7 +35,7 @@ from wkflow.kernels import Kernel
 from wkflow.modes import AccessMode
 from wkflow.overlaps import Overlaps, Range
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 """Raised when plans of earlier versions cannot be continued."""
 
 RESULT_VERSION = 1
@@ -105,12 +105,23 @@ class SourceMag:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """An existing mag that a new one takes the place of. ``path``: as the dataset's JSON names it; ``name``: of its directory, or a
+    link to it, in the layer's directory, which is removed in the end; None if it lies elsewhere and stays."""
+
+    path: str | None
+    name: str | None
+
+
+@dataclass(frozen=True)
 class TargetMag:
-    """A new mag: the array, and the path that the dataset's JSON will name."""
+    """A new mag: the array, the name of its directory, and the path that the dataset's JSON will name."""
 
     mag: Mag
     layout: ArrayLayout
+    name: str
     json_path: str
+    replaces: Replaced | None = None
 
 
 @dataclass(frozen=True)
@@ -311,7 +322,7 @@ class Plan:
 
     def final(self, layer: LayerPlan, mag: Mag) -> Path:
         """Where the mag lies when it is part of the dataset."""
-        return Path(layer.directory) / str(mag)
+        return Path(layer.directory) / layer.target(mag).name
 
     def present(self, layer: LayerPlan, mag: Mag) -> Path:
         """Where the mag lies now: in staging, or in its final place if a publication has got so far."""

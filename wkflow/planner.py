@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
@@ -11,7 +11,7 @@ from math import prod
 from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.layout import ArrayLayout, target_layout
 from wkflow.config import Config
-from wkflow.dataset.location import layer_directory, new_mag_path
+from wkflow.dataset.location import layer_directory
 from wkflow.dataset.properties import Dataset, Layer
 from wkflow.errors import DatasetError
 from wkflow.existing import ExistingMag, ExistingMags
@@ -28,13 +28,12 @@ from wkflow.plan import (
     TargetMag,
     fingerprint,
 )
+from wkflow.replacing import Places
 from wkflow.resources import machine_memory_mb
 from wkflow.scheme import LayerMags, Scheme, SchemeStep, dataset_schemes
 
 REGION_VOXELS = 1024**3
 MOST_REGIONS = 1500
-
-Published = Collection[tuple[str, Mag]]
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,21 @@ def make_plan(
     *,
     chunks_per_shard: Vec3,
     existing: ExistingMags,
-    published: Published = (),
+    earlier: Plan | None = None,
     remote: Remote | None = None,
 ) -> Planned:
-    """Plan the run. Mags in ``published`` are taken as not there: an earlier start of this very run has made them.
+    """Plan the run. ``earlier``: the plan of an earlier start, if this is to go on with it; mags that it has added to the dataset
+    are taken as not there.
 
     Raises errors of the scheme, the metadata and the source arrays; nothing has been touched then.
     """
-    schemes = _schemes(dataset, config, published)
+    places = Places(dataset, earlier)
+    schemes = _schemes(dataset, config, places)
     chosen = [layer for layer in dataset.layers if schemes.get(layer.name) and schemes[layer.name].steps]
     for layer in chosen:
         _check_layer(layer)
     layers = tuple(
-        _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, existing, f"l{index}")
+        _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, existing, places, f"l{index}")
         for index, layer in enumerate(chosen)
     )
     layers = _cut(layers, [schemes[layer.name] for layer in chosen], config)
@@ -75,14 +76,14 @@ def make_plan(
     return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers, remote, *how), notes, coarsest)
 
 
-def _schemes(dataset: Dataset, config: Config, published: Published) -> dict[str, Scheme]:
-    for name in config.layer_names or ():
+def _schemes(dataset: Dataset, config: Config, places: Places) -> dict[str, Scheme]:
+    for name in (*(config.layer_names or ()), *config.interpolation_modes):
         dataset.layer(name)
     mags = [
         LayerMags(
             layer.name,
             layer.box.shape,
-            tuple(entry.mag for entry in layer.mags if (layer.name, entry.mag) not in published),
+            tuple(entry.mag for entry in layer.mags if not places.is_added(layer, entry.mag)),
         )
         for layer in dataset.layers
     ]
@@ -90,8 +91,7 @@ def _schemes(dataset: Dataset, config: Config, published: Published) -> dict[str
         mags,
         voxel_size=dataset.voxel_size.nanometers,
         mode=config.sampling_mode,
-        coarsest=config.coarsest,
-        from_mag=config.start,
+        wanted=config.wanted,
         only=config.layer_names,
     )
 
@@ -111,13 +111,14 @@ def _check_layer(layer: Layer) -> None:
         )
 
 
-def _plan_layer(
+def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
     dataset: Dataset,
     layer: Layer,
     scheme: Scheme,
     config: Config,
     chunks_per_shard: Vec3,
     existing: ExistingMags,
+    places: Places,
     layer_id: str,
 ) -> LayerPlan:
     arrays = {mag: _find(layer, mag, existing) for mag in _existing(scheme)}
@@ -136,7 +137,7 @@ def _plan_layer(
                 mag=mag,
                 chunks_per_shard=chunks_per_shard,
             ),
-            new_mag_path(dataset, layer, mag),
+            *places.of(layer, mag),
         )
         for mag in scheme.targets
     )
@@ -144,7 +145,7 @@ def _plan_layer(
         id=layer_id,
         name=layer.name,
         category=layer.category,
-        kernel=config.interpolation_mode.kernel(layer.category),
+        kernel=config.kernel(layer.name, layer.category),
         box=layer.box,
         directory=str(layer_directory(dataset, layer).path),
         extra_axes=tuple(ExtraAxis(axis.name, axis.start, axis.stop) for axis in layer.additional_axes),

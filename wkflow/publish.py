@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from wkflow.arrays.create import METADATA_NAMES, array_metadata, remove_unfinished
-from wkflow.dataset.edit import add_mags, mag_entry
+from wkflow.dataset.edit import add_mags, change_mag, mag_entry
 from wkflow.dataset.ome import ome_files
-from wkflow.dataset.properties import Dataset, read_dataset
+from wkflow.dataset.properties import Dataset, MagEntry, read_dataset
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.failpoint import step
 from wkflow.files import read_json, read_plain, replace_file, sync_directory, write_json
@@ -121,6 +121,21 @@ def _commit(plan: Plan, layer: LayerPlan, root: Path) -> None:
     step("publish.listed")
     _write_ome(read_dataset(root))
     step("publish.described")
+    _retire(plan, layer)
+    step("publish.retired")
+
+
+def _retire(plan: Plan, layer: LayerPlan) -> None:
+    """Take replaced mags out of the layer's directory: they are deleted with all else in staging. Of a link, only the link goes."""
+    for target in layer.targets:
+        if target.replaces and target.replaces.name:
+            old = Path(layer.directory) / target.replaces.name
+            if old.is_symlink():
+                old.unlink()
+            elif old.exists():
+                away = plan.staging(layer) / "replaced" / old.name
+                away.parent.mkdir(parents=True, exist_ok=True)
+                old.rename(away)
 
 
 def _remove_staging(plan: Plan, layer: LayerPlan) -> None:
@@ -165,18 +180,23 @@ def _missing(dataset: Dataset, layer: LayerPlan) -> list[TargetMag]:
             hint="undo the change and run the command again, or start anew: wkflow downsample --restart",
         )
     listed = {entry.mag: entry for entry in current.mags}
-    for target in layer.targets:
-        if target.mag in listed and not _is_ours(listed[target.mag].path, target):
+    missing = [target for target in layer.targets if not is_listed(target, listed.get(target.mag))]
+    for target in missing:
+        entry = listed.get(target.mag)
+        if entry and not (target.replaces and entry.path == target.replaces.path):
             raise ConflictError(
-                f"mag {target.mag} was added by something else while it was being made",
+                f"mag {target.mag} was {'changed' if target.replaces else 'added'} by something else while it was being made",
                 where=f"{dataset.properties_path}, layer {layer.name!r}",
                 hint="remove that mag and run the command again, or start anew: wkflow downsample --restart",
             )
-    return [target for target in layer.targets if target.mag not in listed]
+    return missing
 
 
-def _is_ours(path: str | None, target: TargetMag) -> bool:
-    return path is None or path == target.json_path
+def is_listed(target: TargetMag, entry: MagEntry | None) -> bool:
+    """Whether the entry of its mag in the JSON means the new mag."""
+    if entry is None or target.replaces:
+        return entry is not None and entry.path == target.json_path
+    return entry.path is None or entry.path == target.json_path
 
 
 def check_free(final: Path) -> None:
@@ -217,8 +237,17 @@ def _add_to_json(dataset: Dataset, layer: LayerPlan, missing: list[TargetMag]) -
     if not missing:
         return
     current = dataset.layer(layer.name)
-    entries = [mag_entry(current, target.mag, target.json_path, target.layout.shard[0]) for target in missing]
-    replace_file(dataset.properties_path, add_mags(dataset.text, layer.name, entries), alone=True)
+    numbers = {entry.mag: number for number, entry in enumerate(current.mags)}
+    text, new = dataset.text, []
+    for target in missing:
+        entry = mag_entry(current, target.mag, target.json_path, target.layout.shard[0])
+        if target.mag in numbers:
+            del entry["mag"]  # in whatever form it is written
+            text = change_mag(text, layer.name, numbers[target.mag], entry)
+        else:
+            new.append(entry)
+    text = add_mags(text, layer.name, new)
+    replace_file(dataset.properties_path, text, alone=True)
 
 
 def _write_ome(dataset: Dataset) -> None:

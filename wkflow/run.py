@@ -27,7 +27,7 @@ from wkflow.opened import Opened
 from wkflow.places import check_places
 from wkflow.plan import Plan
 from wkflow.planner import Planned, make_plan
-from wkflow.publish import check_free
+from wkflow.publish import check_free, is_listed
 from wkflow.rundir import POINTER, RunDir, hidden_dir, read_pointer, write_pointer
 from wkflow.target import known_home, open_target
 
@@ -94,7 +94,7 @@ def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
                 hint="finish it with its own options, or discard it and start anew: wkflow downsample --restart",
             )
         return Run(stored.plan, stored.dir, (*planned.notes, *_reading(stored.plan, config)), stored=True)
-    if stored is not None and _is_intact(stored, dataset):
+    if stored is not None and not config.overwrite and _is_intact(stored, dataset):
         with suppress(WkflowError):  # the sources of a finished run may be gone
             planned = _plan(as_begun, config, environ, stored.plan)
             if planned.plan.fingerprint == stored.plan.fingerprint:
@@ -158,22 +158,23 @@ def stored_run(dataset: Dataset) -> Run | None:
 def _plan(opened: Opened, config: Config, environ: Mapping[str, str], earlier: Plan | None) -> Planned:
     if earlier and earlier.layers:  # it goes on with the jobs that it has begun with
         config = config.model_copy(update={"job_voxels": earlier.job_voxels, "jobs_per_mag": earlier.jobs_per_mag})
-    published = {(layer.name, target.mag) for layer in (earlier.layers if earlier else ()) for target in layer.targets}
     return make_plan(
         opened.dataset,
         config,
         chunks_per_shard=chunks_per_shard_from_env(environ),
         existing=opened.existing,
-        published=published,
+        earlier=earlier,
         remote=opened.on_server.remote if opened.on_server else None,
     )
 
 
 def _is_intact(run: Run, dataset: Dataset) -> bool:
     """Whether the mags that the run has published are still part of the dataset."""
-    listed = {(layer.name, entry.mag) for layer in dataset.layers for entry in layer.mags}
+    listed = {(layer.name, entry.mag): entry for layer in dataset.layers for entry in layer.mags}
     published = [layer for layer in run.plan.layers if run.dir.published(layer.id).is_file()]
-    return all((layer.name, target.mag) in listed for layer in published for target in layer.targets)
+    return all(
+        is_listed(target, listed.get((layer.name, target.mag))) for layer in published for target in layer.targets
+    )
 
 
 def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:

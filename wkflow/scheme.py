@@ -22,6 +22,9 @@ coarser mag that any layer of the dataset has::
 - If the limit itself is finer along some axis than the mag before, no mag fits in between. That is an error.
 
 A layer that is already as coarse as wanted has nothing to do. That is no error, so the layers behind it get their turn.
+
+Users may also name the mags one by one (:mod:`wkflow.ladder`), have gaps filled between existing mags, or existing mags made anew;
+then the walk begins at the finest mag, and leads at least to the coarsest that the layer has.
 """
 
 from __future__ import annotations
@@ -33,9 +36,8 @@ from itertools import pairwise
 
 from wkflow.errors import LayerNotFoundError, SchemeError, UsageError
 from wkflow.geometry import Mag, Vec3, ceil_div
-
-VoxelSize = tuple[float, float, float]
-_AXES = (0, 1, 2)
+from wkflow.ladder import ladder_steps
+from wkflow.walk import VoxelSize, Walk
 
 
 class SamplingMode(StrEnum):
@@ -53,6 +55,19 @@ class LayerMags:
     name: str
     size: Vec3
     mags: tuple[Mag, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which mags to make. ``coarsest``: where to stop, by default the size of the layer decides; ``from_mag``: an existing mag to
+    start from, by default the coarsest; ``fill_gaps``: start from the finest; ``overwrite``: that, and make existing mags
+    anew, too; ``ladder``: these mags and no others."""
+
+    coarsest: Mag | None = None
+    from_mag: Mag | None = None
+    fill_gaps: bool = False
+    overwrite: bool = False
+    ladder: tuple[Mag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +105,7 @@ def dataset_schemes(
     *,
     voxel_size: VoxelSize,
     mode: SamplingMode,
-    coarsest: Mag | None,
-    from_mag: Mag | None = None,
+    wanted: Wanted = Wanted(),
     only: Collection[str] | None = None,
 ) -> dict[str, Scheme]:
     """Plan the layers in their order in the dataset (those in ``only``, if given).
@@ -113,8 +127,8 @@ def dataset_schemes(
             continue
         layer = current[name]
         others = [current[names[other]] for other in sorted(set(first.values())) if other != index]
-        scheme = layer_scheme(layer, others, voxel_size=voxel_size, mode=mode, coarsest=coarsest, from_mag=from_mag)
-        current[name] = replace(layer, mags=layer.mags + scheme.targets)
+        scheme = layer_scheme(layer, others, voxel_size=voxel_size, mode=mode, wanted=wanted)
+        current[name] = replace(layer, mags=tuple(dict.fromkeys(layer.mags + scheme.targets)))
         first.update((mag, min(index, first.get(mag, index))) for mag in scheme.targets)
         schemes[name] = scheme
     return schemes
@@ -126,17 +140,19 @@ def layer_scheme(
     *,
     voxel_size: VoxelSize,
     mode: SamplingMode,
-    coarsest: Mag | None,
-    from_mag: Mag | None = None,
+    wanted: Wanted = Wanted(),
 ) -> Scheme:
     """Plan one layer; ``others`` are all other layers of its dataset.
 
-    Starts from the layer's coarsest mag or from ``from_mag``; then coarser mags of the layer are kept and gaps filled.
-    Without ``coarsest`` the size of the layer decides. Of the voxel size only ratios matter.
+    Starts from the layer's coarsest mag or, if a finer one is wanted, from there; then coarser mags of the layer are kept and
+    gaps filled. Of the voxel size only ratios matter.
     """
-    source = _source(layer, from_mag)
+    if wanted.ladder:
+        return _ladder_scheme(layer, others, wanted)
+    source = _source(layer, wanted)
     owners = _owners([layer, *others])
-    goal = coarsest or default_coarsest(layer)
+    coarsest = wanted.coarsest
+    goal = coarsest or _default_goal(layer, wanted)
     notes: list[str] = []
     if layer.size[2] == 1 and mode is not SamplingMode.CONSTANT_Z:
         mode = SamplingMode.CONSTANT_Z
@@ -147,15 +163,14 @@ def layer_scheme(
         notes.append(f"nothing to do, mag {source} is not finer than the coarsest mag {goal}")
         return Scheme(source, (), tuple(notes))
 
-    walk = _Walk(source, goal, tuple(owners), voxel_size if mode is SamplingMode.ANISOTROPIC else None)
+    walk = Walk(source, goal, tuple(owners), voxel_size if mode is SamplingMode.ANISOTROPIC else None)
     path = walk.path()
-    if path[-1].max < goal.max or not _within(source, goal):
+    if path[-1].max < goal.max or not source.is_within(goal):
         raise _dead_end(layer, walk, owners, mode)
     if coarsest and path[-1] != goal and path[-1] in owners:
         notes.append(f"mag {path[-1]} of layer {owners[path[-1]]!r} is taken, the coarsest mag would be {goal}")
-    if kept := [mag for mag in path[1:] if mag in layer.mags]:
-        notes.append(f"kept as they are: mags {_listed(kept)}")
-    steps = tuple(SchemeStep(a, b) for a, b in pairwise(path) if b not in layer.mags)
+    notes += _fate(layer, path[1:], wanted)
+    steps = tuple(SchemeStep(a, b) for a, b in pairwise(path) if wanted.overwrite or b not in layer.mags)
     if not steps:
         notes.append(f"nothing to do, the layer has all mags up to {path[-1]}")
     return Scheme(source, steps, tuple(notes))
@@ -174,68 +189,48 @@ def default_coarsest(layer: LayerMags) -> Mag:
     return Mag(component, component, component)
 
 
-@dataclass(frozen=True)
-class _Walk:
-    """The way from ``source`` to the maximum of ``goal``, past the mags that the dataset has (``known``)."""
-
-    source: Mag
-    goal: Mag
-    known: tuple[Mag, ...]
-    voxel_size: VoxelSize | None  # None: all axes grow alike
-
-    def path(self) -> list[Mag]:
-        """From ``source`` as far as it goes. The last mag's maximum is below the goal's if this is a dead end."""
-        path = [self.source]
-        while path[-1].max < self.goal.max:
-            following = self._following(path[-1])
-            if following is None:
-                break
-            path.append(following)
-        return path
-
-    def limit(self, mag: Mag) -> Mag | None:
-        """The next coarser mag that the dataset has."""
-        return min((known for known in self.known if known.max > mag.max), key=lambda known: known.max, default=None)
-
-    def _following(self, mag: Mag) -> Mag | None:
-        limit = self.limit(mag)
-        if limit and not _within(mag, limit):
-            return None
-        if limit and limit.max == 2 * mag.max:
-            return limit
-        grown: Mag | None = mag
-        while grown and grown.max == mag.max:
-            grown = self._grow(grown, limit)
-        return grown
-
-    def _grow(self, mag: Mag, limit: Mag | None) -> Mag | None:
-        """Double some axes of ``mag`` without passing goal and limit; None if none can grow."""
-        below_limit = [axis for axis in _AXES if limit is None or tuple(mag)[axis] < tuple(limit)[axis]]
-        for axes in (_AXES, below_limit):
-            chosen = self._axes_to_double(mag, axes)
-            doubled = [2 * old if axis in chosen else old for axis, old in enumerate(mag)]
-            grown = Mag(*(max(old, min(new, end)) for old, new, end in zip(mag, doubled, self.goal, strict=True)))
-            if grown != mag and (limit is None or _within(grown, limit)):
-                return grown
-        return None
-
-    def _axes_to_double(self, mag: Mag, axes: Sequence[int]) -> Sequence[int]:
-        if self.voxel_size is None:
-            return axes
-        # Plain float64 arithmetic in this order, since ties between axes decide: 0.1 + 0.2 is not 0.3 here.
-        size = {axis: tuple(mag)[axis] * self.voxel_size[axis] for axis in axes}
-        smallest = [axis for axis in axes if size[axis] == min(size.values())]
-        all_doubled = [2 * size[axis] for axis in axes]
-        smallest_doubled = [2 * size[axis] if axis in smallest else size[axis] for axis in axes]
-        return axes if _elongation(all_doubled) < _elongation(smallest_doubled) else smallest
+def _ladder_scheme(layer: LayerMags, others: Sequence[LayerMags], wanted: Wanted) -> Scheme:
+    """Exactly the mags that are wanted."""
+    _owners([replace(layer, mags=layer.mags + wanted.ladder), *others])
+    made = [mag for mag in wanted.ladder if wanted.overwrite or mag not in layer.mags]
+    there = [wanted.from_mag] if wanted.from_mag else [mag for mag in layer.mags if mag not in made]
+    if wanted.from_mag:
+        _source(layer, wanted)
+    pairs = list(ladder_steps(there, made, f"layer {layer.name!r}"))
+    notes = _fate(layer, wanted.ladder, wanted)
+    if not pairs:
+        notes.append("nothing to do, the layer has all of these mags")
+    source = pairs[0][0] if pairs else max(layer.mags, key=lambda mag: mag.max)
+    return Scheme(source, tuple(SchemeStep(*pair) for pair in pairs), tuple(notes))
 
 
-def _source(layer: LayerMags, from_mag: Mag | None) -> Mag:
-    where = f"layer {layer.name!r}"
+def _fate(layer: LayerMags, chosen: Sequence[Mag], wanted: Wanted) -> list[str]:
+    """What becomes of the layer's mags, as far as that is worth a note."""
+    known = [mag for mag in chosen if mag in layer.mags]
+    if not wanted.overwrite:
+        return [f"kept as they are: mags {_listed(known)}"] if known else []
+    others = [mag for mag in layer.mags if mag not in chosen and any(mag.max > other.max for other in known)]
+    return [
+        *([f"made anew: mags {_listed(known)}"] if known else []),
+        *([f"kept though what they were made from is made anew: mags {_listed(others)}"] if others else []),
+    ]
+
+
+def _default_goal(layer: LayerMags, wanted: Wanted) -> Mag:
+    goal = default_coarsest(layer)
+    if wanted.fill_gaps or wanted.overwrite:
+        end = max([goal.max, *(mag.max for mag in layer.mags)])
+        goal = Mag(end, end, end)
+    return goal
+
+
+def _source(layer: LayerMags, wanted: Wanted) -> Mag:
+    where, from_mag = f"layer {layer.name!r}", wanted.from_mag
     if not layer.mags:
         raise SchemeError("the layer has no mags, so there is nothing to compute from", where=where, hint="add mag 1")
     if from_mag is None:
-        return max(layer.mags, key=lambda mag: mag.max)
+        end = min if wanted.fill_gaps or wanted.overwrite else max
+        return end(layer.mags, key=lambda mag: mag.max)
     if from_mag not in layer.mags:
         hint = f"choose one of the layer's mags: {_listed(dict.fromkeys(layer.mags))}"
         raise UsageError(f"the layer has no mag {from_mag} to start from", where=where, hint=hint)
@@ -259,18 +254,18 @@ def _owners(layers: Sequence[LayerMags]) -> dict[Mag, str]:
     return owners
 
 
-def _dead_end(layer: LayerMags, walk: _Walk, owners: Mapping[Mag, str], mode: SamplingMode) -> SchemeError:
+def _dead_end(layer: LayerMags, walk: Walk, owners: Mapping[Mag, str], mode: SamplingMode) -> SchemeError:
     """Explain why the walk does not lead to its goal, and what would."""
     here = walk.path()[-1]
     limit = walk.limit(here)
-    if here.max < walk.goal.max and limit and not _within(here, limit):
+    if here.max < walk.goal.max and limit and not here.is_within(limit):
         return SchemeError(
             f"mag {limit} cannot be aligned with mag {here}: along some axis it is finer, though coarser as a whole",
             where=f"layer {layer.name!r}; mag {here} of layer {owners[here]!r}, mag {limit} of layer {owners[limit]!r}",
             hint="remove one of the two mags from the dataset, or leave this layer out",
         )
     what = f"the coarsest mag {walk.goal} cannot be reached from {here}"
-    if not _within(walk.source, walk.goal):
+    if not walk.source.is_within(walk.goal):
         what = f"the existing mag {walk.source} is coarser along some axis than the coarsest mag {walk.goal}"
     elif limit:
         what += f" on the way to mag {limit} of layer {owners[limit]!r}"
@@ -279,7 +274,7 @@ def _dead_end(layer: LayerMags, walk: _Walk, owners: Mapping[Mag, str], mode: Sa
     return SchemeError(what, where=f"layer {layer.name!r}", hint=_way_out(walk, mode))
 
 
-def _way_out(walk: _Walk, mode: SamplingMode) -> str:
+def _way_out(walk: Walk, mode: SamplingMode) -> str:
     """Options that lead to the wanted maximum, or what else can be done."""
     maximum = walk.goal.max
     z = walk.goal.z if mode is SamplingMode.CONSTANT_Z else None
@@ -287,18 +282,9 @@ def _way_out(walk: _Walk, mode: SamplingMode) -> str:
     again = replace(walk, goal=replace(wide, z=z or wide.z))  # what asking for it would mean
     options = [f"--coarsest-mag {wide}"] if wide.max == maximum and again.path()[-1] == wide else []
     isotropic_end = replace(walk, voxel_size=None).path()[-1]
-    if walk.voxel_size and _within(walk.source, walk.goal) and isotropic_end.max == maximum:
+    if walk.voxel_size and walk.source.is_within(walk.goal) and isotropic_end.max == maximum:
         options.append("--sampling-mode isotropic")
     return " or ".join(["use " + options[0], *options[1:]]) if options else "leave this layer out or choose other mags"
-
-
-def _elongation(size: Collection[float]) -> float:
-    return max(size) / min(size)
-
-
-def _within(mag: Mag, limit: Mag) -> bool:
-    """True if no component is larger than the limit's."""
-    return all(component <= end for component, end in zip(mag, limit, strict=True))
 
 
 def _listed(items: Iterable[object]) -> str:

@@ -22,6 +22,9 @@ WRONG: list[tuple[str, Any]] = [
     *(("coarsest_mag", value) for value in ("2-2", "2x2x1", "3", 0, -2, 3, 4.0, True, "", [2, 2, 1])),
     *(("from_mag", value) for value in ("2-2", "3", 0, 1.5, False, [1])),
     *(("interpolation_mode", value) for value in ("bilinear", "Median", None, 2)),
+    *(("interpolation_modes", value) for value in ("mode", ["mode"], {"color": "bilinear"}, {"color": None}, None)),
+    *(("mags", value) for value in ("2", [], ["2-2"], [3], [[2, 2, 1]], {"2": "4"})),
+    *((key, value) for key in ("fill_gaps", "overwrite") for value in ("perhaps", None, 2)),
     *(("threads_per_job", value) for value in (0, -1, 257, 1.5, "many", None, [2])),
     *(("transfer_mode", value) for value in ("move", "HTTP", "", 1)),
     *(("access_mode", value) for value in ("direct", "", 1)),
@@ -83,7 +86,7 @@ def test_nothing_but_usage_errors_are_raised(values: dict[str, Any]) -> None:
 def test_mags_are_numbers_or_text(value: object, mag: str | None) -> None:
     config = Config.of({"coarsest_mag": value, "from_mag": value})
     assert config.coarsest_mag == config.from_mag == mag
-    assert config.coarsest == config.start == (Mag.parse(mag) if mag else None)
+    assert config.wanted.coarsest == config.wanted.from_mag == (Mag.parse(mag) if mag else None)
 
 
 @pytest.mark.parametrize(

@@ -121,13 +121,13 @@ def test_impossible_paths(root: Path, path: str, message: str) -> None:
 def test_plain_layer_directory(root: Path) -> None:
     opened = dataset(root, {"mag": 1})
     assert layer_directory(opened, opened.layers[0]) == LayerDirectory(root / "color", foreign=False)
-    assert new_mag_path(opened, opened.layers[0], Mag(2, 2, 1)) == "./color/2-2-1"
+    assert new_mag_path(opened, opened.layers[0], "2-2-1") == "./color/2-2-1"
 
 
 def test_layer_directory_need_not_exist(root: Path) -> None:
     opened = dataset(root, {"mag": 1, "path": "../other/color/1"}, name="{new} \u00fc")
     assert layer_directory(opened, opened.layers[0]) == LayerDirectory(root / "{new} \u00fc", foreign=False)
-    assert new_mag_path(opened, opened.layers[0], MAG4) == "./{new} \u00fc/4"
+    assert new_mag_path(opened, opened.layers[0], "4") == "./{new} \u00fc/4"
 
 
 def test_layer_directory_out_of_the_dataset(root: Path) -> None:
@@ -136,7 +136,7 @@ def test_layer_directory_out_of_the_dataset(root: Path) -> None:
     outside = root.parent / "other" / "color"
     assert layer_directory(opened, opened.layers[0]) == LayerDirectory(outside, foreign=True)
     assert locate(opened) == MagLocation(outside / "1", foreign=True)
-    assert new_mag_path(opened, opened.layers[0], MAG4) == f"{outside}/4"
+    assert new_mag_path(opened, opened.layers[0], "4") == f"{outside}/4"
 
 
 def test_layer_directory_linked_within_the_dataset(root: Path) -> None:
@@ -145,7 +145,7 @@ def test_layer_directory_linked_within_the_dataset(root: Path) -> None:
     opened = dataset(root, {"mag": 1}, name="linked")
     assert layer_directory(opened, opened.layers[0]) == LayerDirectory(root / "color", foreign=False)
     assert locate(opened) == MagLocation(root / "color" / "1", foreign=False)
-    assert new_mag_path(opened, opened.layers[0], MAG4) == "./color/4"
+    assert new_mag_path(opened, opened.layers[0], "4") == "./color/4"
 
 
 def test_sibling_with_the_same_beginning_is_foreign(root: Path) -> None:
@@ -170,4 +170,4 @@ def test_name_that_json_cannot_hold(root: Path) -> None:
     (root / "linked").symlink_to(outside)
     opened = dataset(root, name="linked")
     with pytest.raises(DatasetError, match="not UTF-8"):
-        new_mag_path(opened, opened.layers[0], MAG4)
+        new_mag_path(opened, opened.layers[0], "4")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 
 from wkflow.errors import LayerNotFoundError, SchemeError, UsageError
 from wkflow.geometry import Mag
-from wkflow.scheme import LayerMags, SamplingMode, Scheme, SchemeStep, dataset_schemes, default_coarsest, layer_scheme
+from wkflow.scheme import (
+    LayerMags,
+    SamplingMode,
+    Scheme,
+    SchemeStep,
+    Wanted,
+    dataset_schemes,
+    default_coarsest,
+    layer_scheme,
+)
 
 NOTES = {
     "-": (),
@@ -40,14 +50,18 @@ def plan(
     mode: str = "anisotropic",
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
     from_mag: str | None = None,
+    **more: Any,
 ) -> Scheme:
     return layer_scheme(
         target,
         others,
         voxel_size=voxel_size,
         mode=SamplingMode(mode),
-        coarsest=Mag.parse(coarsest) if coarsest else None,
-        from_mag=Mag.parse(from_mag) if from_mag else None,
+        wanted=Wanted(
+            coarsest=Mag.parse(coarsest) if coarsest else None,
+            from_mag=Mag.parse(from_mag) if from_mag else None,
+            **more,
+        ),
     )
 
 
@@ -56,7 +70,7 @@ def steps(scheme: Scheme) -> str:
 
 
 def schemes(*layers: LayerMags, only: Sequence[str] | None = None) -> dict[str, Scheme]:
-    return dataset_schemes(layers, voxel_size=(1.0, 1.0, 1.0), mode=SamplingMode.ANISOTROPIC, coarsest=None, only=only)
+    return dataset_schemes(layers, voxel_size=(1.0, 1.0, 1.0), mode=SamplingMode.ANISOTROPIC, only=only)
 
 
 # --- the table
@@ -321,11 +335,11 @@ def test_plans_of_a_dataset_can_be_computed_and_contradict_nothing(
     layers: list[LayerMags], voxel_size: tuple[float, float, float], mode: SamplingMode, coarsest: Mag | None
 ) -> None:
     try:
-        result = dataset_schemes(layers, voxel_size=voxel_size, mode=mode, coarsest=coarsest)
+        result = dataset_schemes(layers, voxel_size=voxel_size, mode=mode, wanted=Wanted(coarsest))
     except SchemeError:
         return
 
-    assert result == dataset_schemes(layers, voxel_size=voxel_size, mode=mode, coarsest=coarsest)
+    assert result == dataset_schemes(layers, voxel_size=voxel_size, mode=mode, wanted=Wanted(coarsest))
     everything = {mag for each in layers for mag in each.mags} | {
         mag for scheme in result.values() for mag in scheme.targets
     }
@@ -359,7 +373,7 @@ def test_new_mags_lie_between_the_mag_before_and_the_next_coarser_one(
     first, *others = layers
     from_mag = data.draw(st.sampled_from([None, *first.mags]))
     try:
-        scheme = layer_scheme(first, others, voxel_size=voxel_size, mode=mode, coarsest=coarsest, from_mag=from_mag)
+        scheme = layer_scheme(first, others, voxel_size=voxel_size, mode=mode, wanted=Wanted(coarsest, from_mag))
     except SchemeError:
         return
 
@@ -380,7 +394,9 @@ def test_cubic_coarsest_mag_can_always_be_reached_in_a_single_layer(
 ) -> None:
     cube = Mag(coarsest.max, coarsest.max, coarsest.max)
 
-    scheme = layer_scheme(LayerMags("image", (9, 9, 9), (own,)), [], voxel_size=voxel_size, mode=mode, coarsest=cube)
+    scheme = layer_scheme(
+        LayerMags("image", (9, 9, 9), (own,)), [], voxel_size=voxel_size, mode=mode, wanted=Wanted(cube)
+    )
 
     assert bool(scheme.steps) == (max(cube.max, own.z if mode is SamplingMode.CONSTANT_Z else 0) > own.max)
 
@@ -399,7 +415,7 @@ def test_options_that_an_error_suggests_do_work(
 ) -> None:
     first, *others = layers
     try:
-        layer_scheme(first, others, voxel_size=voxel_size, mode=mode, coarsest=coarsest)
+        layer_scheme(first, others, voxel_size=voxel_size, mode=mode, wanted=Wanted(coarsest))
     except SchemeError as error:
         hint = error.hint or ""
     else:
@@ -407,11 +423,11 @@ def test_options_that_an_error_suggests_do_work(
 
     if suggested := re.search(r"--coarsest-mag (\S+)", hint):
         better = Mag.parse(suggested[1])
-        scheme = layer_scheme(first, others, voxel_size=voxel_size, mode=mode, coarsest=better)
+        scheme = layer_scheme(first, others, voxel_size=voxel_size, mode=mode, wanted=Wanted(better))
         assert scheme.targets[-1] == better
     if "isotropic" in hint:
         isotropic = SamplingMode.ISOTROPIC
-        assert layer_scheme(first, others, voxel_size=voxel_size, mode=isotropic, coarsest=coarsest).steps
+        assert layer_scheme(first, others, voxel_size=voxel_size, mode=isotropic, wanted=Wanted(coarsest)).steps
 
 
 @settings(max_examples=150, deadline=None)
@@ -420,12 +436,12 @@ def test_second_run_has_nothing_to_do(
     layers: list[LayerMags], voxel_size: tuple[float, float, float], mode: SamplingMode, coarsest: Mag | None
 ) -> None:
     try:
-        first = dataset_schemes(layers, voxel_size=voxel_size, mode=mode, coarsest=coarsest)
+        first = dataset_schemes(layers, voxel_size=voxel_size, mode=mode, wanted=Wanted(coarsest))
     except SchemeError:
         return
 
     done = [replace(each, mags=each.mags + first[each.name].targets) for each in layers]
-    second = dataset_schemes(done, voxel_size=voxel_size, mode=mode, coarsest=coarsest)
+    second = dataset_schemes(done, voxel_size=voxel_size, mode=mode, wanted=Wanted(coarsest))
     assert not any(scheme.steps for scheme in second.values())
 
 

@@ -43,6 +43,28 @@ def _mag(text: str) -> str:
         raise typer.BadParameter(f"{text}: {error}") from None
 
 
+def _mags(text: str) -> str:
+    return ",".join(_mag(part.strip()) for part in text.split(","))
+
+
+def _interpolation(texts: list[str]) -> tuple[Interpolation, dict[str, Interpolation]]:
+    """``MODE`` is for all layers, ``LAYER=MODE`` for one."""
+    everywhere, of_layers = Interpolation.DEFAULT, {}
+    for text in texts:
+        layer, is_of_layer, mode = text.rpartition("=")
+        if mode not in list(Interpolation):
+            raise UsageError(
+                f"{mode!r} is not one of {_one_of(Interpolation)}",
+                where=f"--interpolation-mode {text}",
+                hint="write MODE, or LAYER=MODE for one layer",
+            )
+        if is_of_layer:
+            of_layers[layer] = Interpolation(mode)
+        else:
+            everywhere = Interpolation(mode)
+    return everywhere, of_layers
+
+
 def _job_resources(text: str) -> dict[str, Any]:
     try:
         return parse_job_resources(text)
@@ -167,15 +189,38 @@ def downsample(  # noqa: PLR0913 the options of the command
             help="An existing mag to start from. Default: the layer's coarsest.",
         ),
     ] = None,
-    interpolation_mode: Annotated[
-        Interpolation,
+    mags: Annotated[
+        str | None,
         typer.Option(
-            metavar="MODE",
+            parser=_mags,
+            metavar="MAG,...",
             rich_help_panel=_MORE,
-            help=f"How a block becomes a voxel: {_one_of(Interpolation)}. "
+            help="Make exactly these mags, each from the coarsest one that divides it. Example: 2-2-1,4-4-2",
+        ),
+    ] = None,
+    fill_gaps: Annotated[
+        bool,
+        typer.Option(
+            "--fill-gaps", rich_help_panel=_MORE, help="Also make the mags that are missing between existing ones."
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            rich_help_panel=_MORE,
+            help="Make existing mags anew, too, from the finest one. They are replaced all at once, when new ones are complete.",
+        ),
+    ] = False,
+    interpolation_mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LAYER=]MODE",
+            rich_help_panel=_MORE,
+            help=f"How a block becomes a voxel: {_one_of(Interpolation)}; can be given several times, for single layers. "
             "By default the median for color, the mode for segmentation.",
         ),
-    ] = Interpolation.DEFAULT,
+    ] = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(
@@ -225,6 +270,7 @@ def downsample(  # noqa: PLR0913 the options of the command
     Everything after -- is handed on to Snakemake.
     """
     how = execution(distribution_strategy, jobs, job_resources, keep_going=keep_going, common=_common_resources())
+    everywhere, of_layers = _interpolation(interpolation_mode or [])
     config = Config.of(
         {
             **how.options,
@@ -237,7 +283,11 @@ def downsample(  # noqa: PLR0913 the options of the command
             "layer_names": tuple(layer_name) if layer_name else None,
             "coarsest_mag": coarsest_mag,
             "from_mag": from_mag,
-            "interpolation_mode": interpolation_mode,
+            "mags": tuple(mags.split(",")) if mags else None,
+            "fill_gaps": fill_gaps,
+            "overwrite": overwrite,
+            "interpolation_mode": everywhere,
+            "interpolation_modes": of_layers,
             "verify": verify,
             "ignore_space": ignore_space,
             "run_dir": str(absolute_path(run_dir, "--run-dir")) if run_dir else None,

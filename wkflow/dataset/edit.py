@@ -53,10 +53,7 @@ def add_mags(text: bytes, layer_name: str, entries: Sequence[Mapping[str, Any]])
     index, key = _find_layer(before, layer_name)
     if not entries:
         return text
-    top = _Container.read(decoded, _skip_blanks(decoded, 1 if decoded.startswith("\ufeff") else 0), _ONE_LINE)
-    layers = top.child("dataLayers")
-    layer = layers.child(index)
-    mags = layer.child(key)
+    mags = _top(decoded).child("dataLayers").child(index).child(key)
     printed = [_print(mags, entry, ascii_only=decoded.isascii()) for entry in entries]
     if mags.items:
         place = mags.items[-1][1]
@@ -67,12 +64,50 @@ def add_mags(text: bytes, layer_name: str, entries: Sequence[Mapping[str, Any]])
         blanks = mags.end - mags.start > 2  # they take the place of what would stand before the bracket
         addition = style.open + style.gap.join(printed) + ("" if blanks else style.close)
         edited = decoded[: mags.start + 1] + addition + decoded[mags.start + 1 :]
-    result = edited.encode("utf-8")
-
     before["dataLayers"][index][key] += json.loads(json.dumps([dict(entry) for entry in entries]))
-    if decode(result, PROPERTIES)[1] != before:
+    return _checked(edited, before)
+
+
+def _top(text: str) -> _Container:
+    return _Container.read(text, _skip_blanks(text, 1 if text.startswith("\ufeff") else 0), _ONE_LINE)
+
+
+def _checked(edited: str, meant: Any) -> bytes:
+    """The edited text, if it says what is meant."""
+    result = edited.encode("utf-8")
+    if decode(result, PROPERTIES)[1] != meant:
         raise DatasetError("the edited json does not say what it should, so nothing was changed", where=PROPERTIES)
     return result
+
+
+def change_mag(text: bytes, layer_name: str, number: int, entry: Mapping[str, Any]) -> bytes:
+    """The document in which the layer's mag of this ``number`` has the members of ``entry``; its other members, and all other
+    bytes, are kept. Raises as :func:`add_mags` does."""
+    decoded, document = decode(text, PROPERTIES)
+    index, key = _find_layer(document, layer_name)
+    listed = document["dataLayers"][index][key]
+    there = _top(decoded).child("dataLayers").child(index).child(key).child(number)
+    ascii_only = decoded.isascii()
+    styles = {name: container.style for name, container in there.containers().items()}
+    printed = {
+        name: _print_value(value, styles.get(name, there.style.deeper()), ascii_only=ascii_only)
+        for name, value in entry.items()
+        if name not in listed[number] or listed[number][name] != value
+    }
+    end = there.items[-1][1]
+    edits = {
+        (end, end): "".join(
+            f"{there.style.gap}{json.dumps(name)}{there.style.colon}{value}"
+            for name, value in printed.items()
+            if name not in there.keys
+        )
+    }
+    edits |= {there.items[there.keys.index(name)]: value for name, value in printed.items() if name in there.keys}
+    edited = decoded
+    for (start, stop), value in sorted(edits.items(), reverse=True):  # from the end, so that places stay right
+        edited = edited[:start] + value + edited[stop:]
+    listed[number].update(json.loads(json.dumps(dict(entry))))
+    return _checked(edited, document)
 
 
 def _find_layer(document: Any, name: str) -> tuple[int, str]:

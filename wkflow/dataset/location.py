@@ -13,7 +13,6 @@ from pathlib import Path
 from wkflow.dataset.document import shown
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import DatasetError
-from wkflow.geometry import Mag
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -69,9 +68,10 @@ def locate_mag(dataset: Dataset, layer: Layer, entry: MagEntry) -> MagLocation:
     )
 
 
-def new_mag_path(dataset: Dataset, layer: Layer, mag: Mag) -> str:
-    """``path`` of a new mag for the json: from the dataset's directory if it lies below, else absolute."""
-    path = layer_directory(dataset, layer).path / str(mag)
+def new_mag_path(dataset: Dataset, layer: Layer, name: str) -> str:
+    """``path`` of a new mag, whose directory has this ``name``, for the json: from the dataset's directory if it lies below, else
+    absolute."""
+    path = layer_directory(dataset, layer).path / name
     below = path.is_relative_to(dataset.root)
     text = f"./{path.relative_to(dataset.root).as_posix()}" if below else str(path)
     try:
