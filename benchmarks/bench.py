@@ -22,6 +22,7 @@ from table import markdown
 PARTS = (
     *("pyramid", "tiny", "big", "memory", "chunks", "sparse", "scaling", "kernels", "planning", "verification"),
     "remote",
+    "forecast",
 )
 ON_REQUEST = ("cluster", "pods")  # which need root
 RESULTS = ROOT / "benchmarks/RESULTS.md"

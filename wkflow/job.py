@@ -10,9 +10,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from wkflow.arrays.encoder import TILE_CHUNKS
 from wkflow.arrays.storage import StoredFile
 from wkflow.arrays.verify import file_problem
-from wkflow.arrays.writer import TILE_CHUNKS
 from wkflow.errors import CorruptChunkError, VerificationError, WkflowError
 from wkflow.failpoint import step
 from wkflow.files import write_json
@@ -132,7 +132,7 @@ class Progress:
         self._path = run_dir.progress(job.id)
         self._voxels = {str(mag): 0 for mag in job.step.targets}
         self._begin = time.monotonic()
-        self._written = 0.0
+        self.write()
 
     def add(self, mag: Mag, voxels: int) -> None:
         self._voxels[str(mag)] += voxels

@@ -19,7 +19,7 @@ from wkflow.errors import DatasetError, UsageError
 from wkflow.plan import LayerPlan, Plan
 from wkflow.rundir import HIDDEN, RunDir, hidden_dir
 
-_FILES = ("plan.json", "config.yaml")
+_FILES = ("plan.json", "config.yaml", "begun.json")
 _FOLDERS = ("markers", "transfers", "progress", "errors", "logs", ".snakemake")
 _NOT_OURS = ("conda", "singularity")  # environments below .snakemake
 

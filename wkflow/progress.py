@@ -1,9 +1,11 @@
-"""How far a run is: voxels per layer and mag, from markers and the progress files of running jobs."""
+"""How far a run is: voxels per layer and mag, from markers and the progress files of running jobs; and what its jobs do."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
 from pathlib import Path
 
 from wkflow.files import read_json
@@ -53,6 +55,24 @@ class TransferProgress:
         return 0 < self.total <= self.done
 
 
+@dataclass(frozen=True)
+class Jobs:
+    """How many jobs of a run are in which state. ``waiting`` ones could begin: for a core of this machine, or in the queue of a
+    cluster; ``failed`` ones have failed in this start and may be tried again; others need results of other jobs first."""
+
+    total: int
+    done: int
+    running: int
+    waiting: int
+    failed: int
+
+    def __str__(self) -> str:
+        """For people; what is not worth saying is left out."""
+        states = {"running": self.running, "waiting": self.waiting, "failed": self.failed}
+        told = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+        return f"{self.done} of {self.total} job(s) done" + (f", {told}" if told else "")
+
+
 class Watch:
     """Reads the state of a run again and again, several times a second: only what has changed is looked at."""
 
@@ -61,6 +81,14 @@ class Watch:
         self._dir = run_dir
         self._is_remote = plan.remote is not None
         self._open = {job.id: job for job in plan.jobs()}
+        self._total = len(self._open)
+        self._plan = plan
+        self._efforts = {
+            (layer.id, mag): prod(mag.factor_from(source)) for layer in plan.layers for source, mag in layer.mag_steps()
+        }
+        self._ready: set[str] = set()
+        self._begun: set[str] = set()
+        self._counted = -1
         self._seen: dict[str, _Version] = {}
         self._done: dict[tuple[str, Mag], int] = {}  # of jobs, by their ids
         self._mags = {
@@ -81,9 +109,29 @@ class Watch:
                 found.append(TransferProgress(made.layer, mag, min(done, total), total))
         return found
 
+    def jobs(self) -> Jobs:
+        """The states of all jobs at the last look."""
+        if self._counted != len(self._open):  # a job is done, so that others may begin
+            self._counted = len(self._open)
+            self._ready = {job for job in self._open if not self._needed[job] & self._open.keys()}
+        failed = _names(self._dir.errors) & self._open.keys()
+        running = self._begun & self._open.keys() - failed
+        waiting = self._ready - running - failed
+        return Jobs(self._total, self._total - len(self._open), len(running), len(waiting), len(failed))
+
+    def work(self) -> tuple[int, int]:
+        """Voxels that were read and are to be read at the last look, mag by mag: what takes time."""
+        mags = [(mag, self._efforts[key]) for key, mag in self._mags.items()]
+        return sum(mag.done * effort for mag, effort in mags), sum(mag.total * effort for mag, effort in mags)
+
+    @cached_property
+    def _needed(self) -> dict[str, frozenset[str]]:
+        return {job.id: frozenset(self._plan.needed_by(job)) for job in self._plan.jobs()}
+
     def look(self) -> list[MagProgress]:
         """All mags in the order in which they are made."""
         finished, begun = _names(self._dir.markers), _names(self._dir.path / "progress")
+        self._begun = begun
         for job_id in begun & self._open.keys():
             self._read(self._open[job_id])
         for job_id in finished & self._open.keys():

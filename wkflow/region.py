@@ -32,10 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkflow.arrays.create import ensure_array
+from wkflow.arrays.encoder import EncodedTile, Unit
 from wkflow.arrays.layout import Extra
 from wkflow.arrays.patient import open_patiently
 from wkflow.arrays.reader import Reader
-from wkflow.arrays.writer import EncodedTile, RegionWriter, Unit
+from wkflow.arrays.writer import RegionWriter
 from wkflow.geometry import Box, Mag, Vec3, ceil_div
 from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero

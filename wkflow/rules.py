@@ -23,7 +23,7 @@ from wkflow.remote.credentials import SHARING_TOKEN, TOKEN
 from wkflow.resources import JobResources, Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run, continued_run, current_run
 from wkflow.rundir import RunDir
-from wkflow.start import take
+from wkflow.start import begin_pace, take
 
 JOB_CONNECTIONS = 4
 
@@ -208,6 +208,8 @@ class Rules:
                 self._use_executor()
             if starts and not is_held(Path(self.plan.dataset)):
                 take(self.run, self.config)
+                if not self.run.is_done:
+                    begin_pace(self.run)
         except (WkflowError, OSError) as error:
             raise WorkflowError(explain(error).text) from None
 

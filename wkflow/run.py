@@ -35,13 +35,14 @@ from wkflow.target import known_home, open_target
 @dataclass(frozen=True)
 class Run:
     """A plan with its run directory. ``notes``: what the user should know; ``stored``: the plan is frozen already;
-    ``state``: of the dataset when this was found out."""
+    ``state``: of the dataset when this was found out; ``voxel_size``: edges x, y, z of mag 1 in the dataset's unit."""
 
     plan: Plan
     dir: RunDir
     notes: tuple[str, ...]
     stored: bool
     state: str = ""
+    voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def is_done(self) -> bool:
@@ -62,7 +63,7 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
             from wkflow.on_server import check_server
 
             check_server(opened, config)
-    return replace(run, state=state)
+    return replace(run, state=state, voxel_size=opened.dataset.voxel_size.factor)
 
 
 def continued_run(config: Config) -> Run:

@@ -10,6 +10,7 @@
         markers/l0.2-2-1.transferred.json   the mag is part of the dataset on the server
         transfers/                      what was announced to the server
         logs/
+        begun.json                      when the latest start was, and what was done by then
         progress/                       voxels done, seconds, peak memory of each job
         errors/                         of failed jobs
         slurm.json                      names of the run's jobs in Slurm's queue
@@ -68,6 +69,10 @@ class RunDir:
 
     def progress(self, job_id: str) -> Path:
         return self.path / "progress" / f"{job_id}.json"
+
+    @property
+    def begun(self) -> Path:
+        return self.path / "begun.json"
 
     @property
     def errors(self) -> Path:

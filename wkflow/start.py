@@ -10,8 +10,10 @@ from wkflow.job import forget_dependents
 from wkflow.kubernetes import ending
 from wkflow.lock import hold
 from wkflow.marker import read_marker
+from wkflow.pace import Pace
 from wkflow.places import check_no_links
 from wkflow.plan import Job
+from wkflow.progress import Watch
 from wkflow.run import Run, dataset_state
 from wkflow.rundir import RunDir, hidden_dir
 from wkflow.slurm import queue
@@ -48,6 +50,16 @@ def take(run: Run, config: Config) -> None:
                 for job in layer.jobs():
                     _look_at(run, job)
     _remove_temporary(run)
+
+
+def begin_pace(run: Run) -> Pace:
+    """Note what is done already, so that it can be told how long the rest takes."""
+    for job in run.plan.jobs() if run.stored else ():
+        if not run.dir.marker(job.id).is_file():  # or it would seem to be at work
+            run.dir.progress(job.id).unlink(missing_ok=True)
+    watch = Watch(run.plan, run.dir)
+    watch.look()
+    return Pace.begin(run.dir, watch.work()[0])
 
 
 def end_jobs(run_dir: RunDir, patience: float | None = None) -> list[str]:

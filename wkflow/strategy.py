@@ -55,6 +55,12 @@ class Execution:
     notes: tuple[str, ...] = ()
 
     @property
+    def jobs(self) -> int | None:
+        """How many jobs are in flight on a cluster."""
+        at = self.arguments.index("--jobs") if "--jobs" in self.arguments else None
+        return None if at is None else int(self.arguments[at + 1])
+
+    @property
     def place(self) -> str:
         """Where jobs run, for people."""
         return "a cluster" if self.cores is None else f"{self.cores} core(s)"

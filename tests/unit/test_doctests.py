@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ["wkflow.geometry", "wkflow.planner", "wkflow.region", "wkflow.cli.job_resources"]
+MODULES = ["wkflow.geometry", "wkflow.planner", "wkflow.region", "wkflow.cli.job_resources", "wkflow.cli.duration"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -87,3 +87,49 @@ def test_a_job_reports_all_of_its_voxels(run: Run) -> None:
         progress.add(mag, 20)
     progress.write()
     assert state(Watch(run.plan, run.dir))["b 2>4"] == "20/27"
+
+
+def jobs(watch: Watch) -> str:
+    watch.look()
+    return str(watch.jobs())
+
+
+def test_jobs_are_waiting_running_failed_or_done(run: Run) -> None:
+    """Those of the second step need all of the first."""
+    watch = Watch(run.plan, run.dir)
+    total = len(list(run.plan.jobs()))
+    first = [job.id for job in run.plan.jobs() if job.step.id == "s0"]
+    assert jobs(watch) == f"0 of {total} job(s) done, {len(first)} waiting"
+    Progress(run.dir, run.plan.job("l0", "s0", "r0"))
+    assert jobs(watch) == f"0 of {total} job(s) done, 1 running, {len(first) - 1} waiting"
+    write_json(run.dir.error("l0.s0.r0"), {"error": "too little memory"})
+    assert jobs(watch) == f"0 of {total} job(s) done, {len(first) - 1} waiting, 1 failed"
+    run.dir.error("l0.s0.r0").unlink()  # it is tried again
+    assert jobs(watch) == f"0 of {total} job(s) done, 1 running, {len(first) - 1} waiting"
+    do_job(run.dir, "l0.s0.r0", 1)
+    assert jobs(watch) == f"1 of {total} job(s) done, {len(first) - 1} waiting"
+    compute(run)
+    assert jobs(watch) == f"{total} of {total} job(s) done"
+
+
+def test_a_job_can_wait_as_soon_as_those_are_done_that_it_needs(run: Run) -> None:
+    watch = Watch(run.plan, run.dir)
+    layer = run.plan.layers[0]
+    last = layer.steps[-1]
+    assert last.id != "s0"
+    for job in layer.jobs():
+        if job.step.id == "s0":
+            do_job(run.dir, job.id, 1)
+    watch.look()
+    others = sum(len(step.regions) for layer in run.plan.layers[1:] for step in layer.steps[:1])
+    assert watch.jobs().waiting == len(last.regions) + others
+
+
+def test_work_counts_the_voxels_that_are_read(run: Run) -> None:
+    watch = Watch(run.plan, run.dir)
+    watch.look()
+    assert watch.work() == (0, 8 * (28000 + 3500 + 125 + 27))
+    compute(run)
+    watch.look()
+    done, total = watch.work()
+    assert done == total

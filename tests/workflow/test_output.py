@@ -103,13 +103,15 @@ def test_dry_run_shows_the_plan_and_touches_nothing(one_layer: Path) -> None:
     before = tree(one_layer)
     done = wkflow("downsample", "--dry-run", "--jobs", "1", one_layer)
     assert (done.returncode, done.stderr) == (0, "")
-    head, *rows, needs, end = (re.split(r"  +", line.strip()) for line in done.stdout.splitlines())
-    assert head == ["layer", "from", "new mag", "shape", "jobs", "reads", "writes", "memory per job"]
-    assert [row[:-1] for row in rows] == [
-        ["[red]x", "1", "2", "45x35x25", "1", "0.32 MVx 315.0 kB", "0.04 MVx 39.4 kB"],
-        ["[red]x", "2", "4", "23x18x13", "same", "0.04 MVx 39.4 kB", "0.01 MVx 5.4 kB"],
+    head, *rows, needs, takes, end = (re.split(r"  +", line.strip()) for line in done.stdout.splitlines())
+    assert head[:8] == ["layer", "from", "new mag", "voxel size", "shape", "chunk", "file", "jobs"]
+    assert head[8:] == ["reads", "writes", "memory", "work"]
+    assert [row[:8] for row in rows] == [
+        ["[red]x", "1", "2", "2x2x2", "45x35x25", "32x32x32", "64x64x64", "1"],
+        ["[red]x", "2", "4", "4x4x4", "23x18x13", "32x32x32", "64x64x64", "same"],
     ]
-    assert all(re.fullmatch(r"\d+\.\d MB", row[-1]) for row in rows)
+    assert all(re.fullmatch(r"\d+\.\d [kM]B", cell) for row in rows for cell in row[8:11])
+    assert re.fullmatch(r"writes about [\d.]+ kB, takes about \d\.\d s", takes[0])
     assert re.fullmatch(rf"needs about [\d.]+ kB on {re.escape(str(one_layer))}\S*, [\d.]+ .B free", needs[0])
     assert end == ["1 job(s), 0 of them done, on 1 core(s); nothing was touched"]
     assert tree(one_layer) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ def test_a_run_is_at_work_then_interrupted_then_done(dataset: Path) -> None:
     assert first.startswith("run ")
     assert f" is at work: process {run.pid} of " in first
     assert lines[0].startswith("color  1 -> 2  ----")
-    assert lines[2].startswith("0 of 1 job(s) done; logs: ")
+    assert re.match(r"0 of 1 job\(s\) done, 1 (waiting|running); logs: ", lines[2])  # it may not have got so far
     stopped = wkflow("status", dataset)
     assert stopped.returncode == 1
     assert " is interrupted\n" in stopped.stdout
@@ -51,7 +52,8 @@ def test_a_run_is_at_work_then_interrupted_then_done(dataset: Path) -> None:
 def test_programs_read_it_as_json(dataset: Path) -> None:
     assert wkflow("downsample", "--layer-name", "color", dataset).returncode == 0
     content = json.loads(wkflow("status", "--json", dataset).stdout)
-    assert (content["state"], content["owner"], content["jobs"]) == ("done", None, {"done": 1, "total": 1})
+    assert (content["state"], content["owner"], content["seconds_left"]) == ("done", None, None)
+    assert content["jobs"] == {"total": 1, "done": 1, "running": 0, "waiting": 0, "failed": 0}
     assert [(mag["layer"], mag["mag"]) for mag in content["mags"]] == [("color", [2, 2, 2]), ("color", [4, 4, 4])]
     assert all(mag["done"] == mag["total"] for mag in content["mags"])
 
@@ -64,7 +66,9 @@ def test_why_a_run_has_failed_is_told_once_more(dataset: Path) -> None:
     told = wkflow("status", dataset)
     assert told.returncode == 1
     assert "layer 'color'" in told.stdout or str(dataset / "color/1") in told.stdout
-    assert json.loads(wkflow("status", "--json", dataset).stdout)["errors"]
+    content = json.loads(wkflow("status", "--json", dataset).stdout)
+    assert content["errors"]
+    assert (content["jobs"]["failed"], content["jobs"]["running"]) == (1, 0)
 
 
 def test_without_a_run_this_is_said(dataset: Path) -> None:

@@ -13,6 +13,7 @@ from wkflow import __version__
 from wkflow.cli.clean import clean
 from wkflow.cli.downsample import downsample
 from wkflow.cli.info import info
+from wkflow.cli.plan import plan
 from wkflow.cli.status import status
 from wkflow.cli.verify import verify
 from wkflow.errors import WkflowError
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(downsample)
+app.command()(plan)
 app.command()(status)
 app.command()(info)
 app.command()(verify)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from wkflow.cli.duration import duration
+from wkflow.pace import Pace
 from wkflow.progress import Watch
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0  # seconds between lines about the whole
 
 
 class ShownMag(Protocol):
@@ -32,11 +36,12 @@ class ShownMag(Protocol):
 
 
 class Display:
-    """Plain lines: each mag is reported once, when it is done."""
+    """Plain lines: each mag is reported once, when it is done, and the whole now and then, ever more seldom."""
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
         self._reported: set[str] = set()
+        self._pause = _FIRST_PAUSE
+        self._next = time.monotonic() + self._pause
 
     def say(self, line: str) -> None:
         print(line, flush=True)
@@ -45,14 +50,17 @@ class Display:
     def live(self) -> Iterator[None]:
         yield
 
-    def update(self, mags: Sequence[ShownMag]) -> None:
+    def update(self, mags: Sequence[ShownMag], outlook: str = "") -> None:
+        """Show how far all are. ``outlook``: one line about the whole."""
         for mag in mags:
             key = mag.title
-            if mag.done:
-                self._began.setdefault(key, time.monotonic())
             if mag.is_done and key not in self._reported:
                 self._reported.add(key)
                 self.say(f"{key}: {mag.total / 1e6:,.2f} {mag.unit} done")
+        if outlook and time.monotonic() > self._next:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._next = time.monotonic() + self._pause
+            self.say(f"{time.strftime('%H:%M:%S')} {outlook}")
 
     def summary(self, watch: Watch, seconds: float) -> None:
         mags = watch.look()
@@ -70,13 +78,24 @@ class Silent(Display):
         del line
 
 
+class _Bars(Progress):
+    """Bars, and a line below them."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below)
+
+
 class Bars(Display):
     """One bar per layer and mag, moving inside of long jobs."""
 
     def __init__(self) -> None:
         super().__init__()
         self._console = Console(highlight=False)
-        self._bars = Progress(
+        self._bars = _Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -94,7 +113,8 @@ class Bars(Display):
         with self._bars:
             yield
 
-    def update(self, mags: Sequence[ShownMag]) -> None:
+    def update(self, mags: Sequence[ShownMag], outlook: str = "") -> None:
+        self._bars.below = outlook
         for mag in mags:
             key = mag.title
             if key not in self._tasks:
@@ -113,6 +133,16 @@ class _Rate(ProgressColumn):
         if speed is None and task.elapsed:
             speed = task.completed / task.elapsed
         return Text(f"{speed / 1e6:8.1f} {task.fields['unit']}/s" if speed else "")
+
+
+def outlook(watch: Watch, pace: Pace) -> str:
+    """What the jobs of a run do, and how long it will still take."""
+    done, total = watch.work()
+    jobs = watch.jobs()
+    if jobs.done == jobs.total:
+        return f"{jobs}, now verified once more and published"
+    remaining = pace.remaining(done, total)
+    return f"{done / max(1, total):.0%}, {jobs}" + ("" if remaining is None else f", about {duration(remaining)} left")
 
 
 def display_for(*, quiet: bool, plain: bool) -> Display:

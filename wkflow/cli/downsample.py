@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,12 +23,13 @@ from wkflow.modes import AccessMode, TransferMode
 from wkflow.remote.url import is_remote
 from wkflow.run import current_run
 from wkflow.scheme import SamplingMode
-from wkflow.strategy import KUBERNETES, Strategy, execution
+from wkflow.strategy import KUBERNETES, Execution, Strategy, execution
 from wkflow.target import open_target
 
 _CONTEXT = "WEBKNOSSOS context"
 _EXECUTOR = "Executor options"
 _MORE = "More than webknossos has"
+_PATHS = ("run_dir", "receipt")
 
 
 def _one_of(choices: type[StrEnum]) -> str:
@@ -269,31 +271,7 @@ def downsample(  # noqa: PLR0913 the options of the command
 
     Everything after -- is handed on to Snakemake.
     """
-    how = execution(distribution_strategy, jobs, job_resources, keep_going=keep_going, common=_common_resources())
-    everywhere, of_layers = _interpolation(interpolation_mode or [])
-    config = Config.of(
-        {
-            **how.options,
-            "target": target if is_remote(target) else str(local_target(target)),
-            "transfer_mode": transfer_mode,
-            "access_mode": access_mode,
-            "max_connections": max_connections,
-            "overwrite_pending": overwrite_pending,
-            "sampling_mode": sampling_mode,
-            "layer_names": tuple(layer_name) if layer_name else None,
-            "coarsest_mag": coarsest_mag,
-            "from_mag": from_mag,
-            "mags": tuple(mags.split(",")) if mags else None,
-            "fill_gaps": fill_gaps,
-            "overwrite": overwrite,
-            "interpolation_mode": everywhere,
-            "interpolation_modes": of_layers,
-            "verify": verify,
-            "ignore_space": ignore_space,
-            "run_dir": str(absolute_path(run_dir, "--run-dir")) if run_dir else None,
-            "receipt": str(absolute_path(receipt, "--receipt")) if receipt else None,
-        }
-    )
+    config, how = asked(locals())
     if restart and discard_unfinished(config, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
         typer.echo("then the run starts anew; nothing was touched")
         return
@@ -304,6 +282,29 @@ def downsample(  # noqa: PLR0913 the options of the command
     how.check(run)
     _ = token  # it is in the environment: see wkflow.cli.secret
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
+
+
+def asked(options: Mapping[str, Any]) -> tuple[Config, Execution]:
+    """What the options of the command say, by the names of its parameters. Raises :class:`UsageError`."""
+    how = execution(
+        options["distribution_strategy"],
+        options["jobs"],
+        options["job_resources"],
+        keep_going=options["keep_going"],
+        common=_common_resources(),
+    )
+    target, layers, mags = options["target"], options["layer_name"], options["mags"]
+    everywhere, of_layers = _interpolation(options["interpolation_mode"] or [])
+    values = {
+        "target": target if is_remote(target) else str(local_target(target)),
+        "layer_names": tuple(layers) if layers else None,
+        "mags": tuple(mags.split(",")) if mags else None,
+        "interpolation_mode": everywhere,
+        "interpolation_modes": of_layers,
+        **{name: str(absolute_path(options[name], f"--{name.replace('_', '-')}")) for name in _PATHS if options[name]},
+    }
+    others = {name: value for name, value in options.items() if name in Config.model_fields and name not in _PATHS}
+    return Config.of({**how.options, **others, **values}), how
 
 
 def discard_unfinished(config: Config, *, yes: bool, dry_run: bool, quiet: bool) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from wkflow.cli import early
-from wkflow.cli.display import display_for
+from wkflow.cli.display import display_for, outlook
 from wkflow.config import Config
 from wkflow.errors import HeldError, PipelineError, UsageError
 from wkflow.failure import explain_end
@@ -29,7 +29,7 @@ from wkflow.remote.credentials import without_secrets
 from wkflow.resources import shortages
 from wkflow.run import Run, begin
 from wkflow.rundir import RunDir
-from wkflow.start import end_jobs, take
+from wkflow.start import begin_pace, end_jobs, take
 from wkflow.strategy import Execution
 
 _POLL_SECONDS = 0.1
@@ -68,12 +68,13 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
         snakemake(run.dir, arguments, output, with_token=run.plan.remote is not None) as process,
         display.live(),
     ):
+        pace = begin_pace(run) if not was_done else None
         while process.poll() is None:
             time.sleep(_POLL_SECONDS)
             for line in notices.look():
                 display.say(line)
-            if not was_done:
-                display.update([*watch.look(), *watch.transfers()])
+            if pace:
+                display.update([*watch.look(), *watch.transfers()], outlook(watch, pace))
         said = run.dir.log(OUTPUT).read_text(errors="replace")
         if process.returncode != 0:
             raise failure(run.dir, said)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from wkflow.cli.duration import duration
 from wkflow.config import Config, absolute_path, local_target
 from wkflow.dataset.properties import read_dataset
 from wkflow.errors import UsageError
 from wkflow.files import read_json
 from wkflow.lock import live_owner
 from wkflow.owner import Owner
+from wkflow.pace import Pace
 from wkflow.plan import Plan
-from wkflow.progress import MagProgress, Watch
+from wkflow.progress import Jobs, MagProgress, Watch
 from wkflow.remote.url import is_remote
 from wkflow.run import Run
 from wkflow.rundir import read_pointer
@@ -28,13 +30,14 @@ _BAR = 30  # characters
 
 @dataclass(frozen=True)
 class State:
-    """A run. ``owner``: who works on it, None if nobody does; ``jobs``: how many are done, and how many there are; ``errors``:
-    of failed jobs, of the latest start."""
+    """A run. ``owner``: who works on it, None if nobody does; ``remaining``: seconds, None if that cannot be told;
+    ``errors``: of failed jobs, of the latest start."""
 
     run: Run
     owner: Owner | None
     mags: tuple[MagProgress, ...]
-    jobs: tuple[int, int]
+    jobs: Jobs
+    remaining: float | None
     errors: tuple[str, ...]
 
     @property
@@ -93,11 +96,12 @@ def _state(home: Path) -> State | None:
     if run_dir is None:
         return None
     run = Run(Plan.load(run_dir.plan), run_dir, (), stored=True)
-    jobs = [job.id for job in run.plan.jobs()]
-    done = sum(run_dir.marker(job).is_file() for job in jobs)
     notes = [read_json(path) for path in sorted(run_dir.errors.glob("*.json"))]
     errors = tuple(str(note["error"]) for note in notes if isinstance(note, dict) and "error" in note)
-    return State(run, live_owner(home), tuple(Watch(run.plan, run_dir).look()), (done, len(jobs)), errors)
+    watch, owner, pace = Watch(run.plan, run_dir), live_owner(home), Pace.known(run_dir)
+    mags = tuple(watch.look())
+    jobs = watch.jobs() if owner else replace(watch.jobs(), running=0)
+    return State(run, owner, mags, jobs, pace.remaining(*watch.work()) if owner and pace else None, errors)
 
 
 def _lines(state: State) -> Iterator[str]:
@@ -108,7 +112,8 @@ def _lines(state: State) -> Iterator[str]:
         share = mag.done / mag.total if mag.total else 1.0
         bar = ("#" * int(share * _BAR)).ljust(_BAR, "-")
         yield f"{mag.title:{width}}  {bar} {share:4.0%}  {mag.done / 1e6:,.2f} of {mag.total / 1e6:,.2f} {mag.unit}"
-    yield f"{state.jobs[0]} of {state.jobs[1]} job(s) done; logs: {state.run.dir.logs}"
+    left = f", about {duration(state.remaining)} left" if state.remaining is not None else ""
+    yield f"{state.jobs}{left}; logs: {state.run.dir.logs}"
     for error in state.errors if state.word != "done" else ():
         yield f"\n{error}"
     if state.word == "interrupted":
@@ -121,7 +126,8 @@ def _content(state: State) -> dict[str, Any]:
         "state": state.word,
         "owner": str(state.owner) if state.owner and state.word == "at work" else None,
         "run_dir": str(state.run.dir.path),
-        "jobs": {"done": state.jobs[0], "total": state.jobs[1]},
+        "jobs": asdict(state.jobs),
+        "seconds_left": state.remaining,
         "mags": [
             {"layer": mag.layer, "from": list(mag.source), "mag": list(mag.mag), "done": mag.done, "total": mag.total}
             for mag in state.mags
