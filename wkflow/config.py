@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from wkflow.arrays.layout import Packing
 from wkflow.errors import UsageError
 from wkflow.geometry import Mag
 from wkflow.kernels import Kernel
@@ -49,6 +50,12 @@ def _mag_text(value: object) -> object:
     return str(Mag.parse(str(value).strip()))
 
 
+def _shape(value: object) -> object:
+    """``64,64,64`` or a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Shape = Annotated[tuple[int, int, int], BeforeValidator(_shape)]
 MagText = Annotated[str, BeforeValidator(_mag_text)]
 
 
@@ -129,6 +136,27 @@ class Config(BaseModel):
         default_factory=dict,
         description="Other interpolation modes for some layers, by their names.",
         examples=[{"cells": "mode"}],
+    )
+    chunk_shape: Shape | None = Field(
+        default=None,
+        description="Voxels x, y, z of a chunk of new mags, powers of two; without it 32, 32, 32.",
+        examples=[[64, 64, 64]],
+    )
+    shard_shape: Shape | None = Field(
+        default=None,
+        description="Voxels x, y, z of a file of new mags, powers of two (wkw: a cube; zarr has none); without it 1024, 1024, "
+        "1024, or what the environment variable WK_DEFAULT_CHUNKS_PER_SHARD gives.",
+        examples=[[512, 512, 512]],
+    )
+    compression: Literal["zstd", "gzip", "none"] | None = Field(
+        default=None,
+        description="How chunks of new mags are compressed; without it zstd, and lz4 in wkw, which knows no other.",
+    )
+    compression_level: int | None = Field(
+        default=None,
+        ge=0,
+        le=22,
+        description="How hard it is tried: zstd 1 to 22 (usually 5), gzip 1 to 9 (6), lz4 3 to 12 (6). More is slower.",
     )
     threads_per_job: int = Field(
         default=8,
@@ -263,6 +291,11 @@ class Config(BaseModel):
             overwrite=self.overwrite,
             ladder=tuple(map(Mag.parse, self.mags or ())),
         )
+
+    @property
+    def packing(self) -> Packing:
+        """How new mags are stored."""
+        return Packing(self.chunk_shape, self.shard_shape, self.compression, self.compression_level)
 
     def kernel(self, layer_name: str, category: str) -> Kernel:
         """How voxels of a layer are downsampled."""

@@ -136,6 +136,7 @@ def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
                 layer_box=layer.box,
                 mag=mag,
                 chunks_per_shard=chunks_per_shard,
+                packing=config.packing,
             ),
             *places.of(layer, mag),
         )

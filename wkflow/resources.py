@@ -196,7 +196,7 @@ def _memory_mb(job: Job, threads: int) -> int:
 def _step_bytes(job: Job, source: Mag, target: Mag, threads: int) -> int:
     layout = job.layer.target(target).layout
     voxel = np.dtype(layout.dtype).itemsize * layout.num_channels
-    tile = TILE**3 * voxel
+    tile = max(TILE**3, prod(layout.chunk)) * voxel
     read = min(tile * prod(target.factor_from(source)), 2**22 * voxel)
     # A thread holds what it reads (and its mirrored copy at the border), the result in two orders, and encoded tiles.
     per_thread = 2 * read + 3 * tile + _ENCODED_TILES_AHEAD * tile

@@ -7,9 +7,8 @@ from typing import Any
 
 import tensorstore as ts
 
-from wkflow.arrays.layout import ArrayLayout
+from wkflow.arrays.layout import ArrayLayout, Compression
 from wkflow.arrays.wkw import HEADER_NAME, WkwHeader
-from wkflow.arrays.zstd import LEVEL
 from wkflow.errors import ArrayError, disk_hint
 from wkflow.failpoint import step
 from wkflow.files import replace_file, sync_directory
@@ -70,7 +69,7 @@ def _zarr2(layout: ArrayLayout) -> dict[str, Any]:
         "dtype": layout.numpy_dtype.str,
         "fill_value": _fill_value(layout),
         "order": "F",
-        "compressor": {"id": "zstd", "level": LEVEL},
+        "compressor": _zarr2_compressor(layout.compression),
         "filters": None,
         "dimension_separator": "/",
     }
@@ -95,12 +94,23 @@ def _zarr3_codecs(layout: ArrayLayout) -> list[dict[str, Any]]:
     inner = [
         {"name": "transpose", "configuration": {"order": list(reversed(range(len(layout.axes))))}},
         {"name": "bytes"} if layout.itemsize == 1 else little,
-        {"name": "zstd", "configuration": {"level": LEVEL, "checksum": True}},
+        *_zarr3_compressor(layout.compression),
     ]
     if layout.shard == layout.chunk:
         return inner
     shards = {"chunk_shape": list(layout.storage_chunk), "codecs": inner, "index_codecs": [little, {"name": "crc32c"}]}
     return [{"name": "sharding_indexed", "configuration": shards}]
+
+
+def _zarr2_compressor(compression: Compression) -> dict[str, Any] | None:
+    return None if compression.codec == "none" else {"id": compression.codec, "level": compression.level}
+
+
+def _zarr3_compressor(compression: Compression) -> list[dict[str, Any]]:
+    if compression.codec == "none":
+        return []
+    checksum = {"checksum": True} if compression.codec == "zstd" else {}
+    return [{"name": compression.codec, "configuration": {"level": compression.level, **checksum}}]
 
 
 def _fill_value(layout: ArrayLayout) -> bool | int:

@@ -15,12 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from wkflow.arrays.format import stored_format
-from wkflow.arrays.layout import ArrayLayout, Extra
+from wkflow.arrays.layout import CHUNK, ArrayLayout, Extra
 from wkflow.arrays.morton import MortonOrder
 from wkflow.geometry import Box, Vec3
 
 TILE_CHUNKS = 8
-"""Chunks in a tile: 8 of 32³ are 64³ voxels."""
+"""Chunks of the usual size in a tile: 8 of 32³ are 64³ voxels."""
+
+
+def tile_chunks_of(layout: ArrayLayout) -> int:
+    """Chunks in a tile: of other sizes so many that a tile is as large, or one."""
+    return max(1, TILE_CHUNKS * prod(CHUNK) // prod(layout.chunk))
+
 
 Place = tuple[int, ...]
 """Which file: shards counted per storage axis."""
@@ -44,7 +50,8 @@ class EncodedTile:
 class TileEncoder:
     """Compresses tiles of arrays of one layout, in any number of threads."""
 
-    def __init__(self, layout: ArrayLayout, *, tile_chunks: int = TILE_CHUNKS) -> None:
+    def __init__(self, layout: ArrayLayout, *, tile_chunks: int | None = None) -> None:
+        tile_chunks = tile_chunks or tile_chunks_of(layout)
         self._layout = layout
         self._format = stored_format(layout)
         self._transposition = _stored_order(layout)

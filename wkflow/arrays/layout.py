@@ -12,7 +12,8 @@ zarr3, layer depth > 32    32³     32³ x D
 zarr3, layer depth <= 32   32³     4096, 4096, 32
 =========================  ======  ===============
 
-D is the environment variable ``WK_DEFAULT_CHUNKS_PER_SHARD``. These are the shapes that webknossos 4.3.3 gives new mags.
+D is the environment variable ``WK_DEFAULT_CHUNKS_PER_SHARD``. These are the shapes that webknossos 4.3.3 gives new mags. Users may
+ask for others, and for another compression (:class:`Packing`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +34,7 @@ SPATIAL_AXES = ("x", "y", "z")
 WKW_AXES = ("c", "x", "y", "z")
 CHUNK: Vec3 = (32, 32, 32)
 FLAT_SHARD: Vec3 = (4096, 4096, 32)
+_LEAST_CHUNK, _LARGEST_CHUNK = 8**3, 128**3  # voxels
 CHUNKS_PER_SHARD_VARIABLE = "WK_DEFAULT_CHUNKS_PER_SHARD"
 
 Extra = Mapping[str, int]
@@ -44,6 +47,56 @@ DTYPES = frozenset(
     for kind, widths in {"uint": (8, 16, 32, 64), "int": (8, 16, 32, 64), "float": (16, 32, 64)}.items()
     for bits in widths
 ) | {"bool"}
+
+
+@dataclass(frozen=True)
+class Compression:
+    """``codec``: zstd, gzip or none; in wkw lz4 (by its high compression)."""
+
+    codec: str
+    level: int
+
+
+LEVELS: Mapping[str, range] = {
+    "zstd": range(1, 23),
+    "gzip": range(1, 10),
+    "none": range(1),
+    "lz4": range(3, 13),
+}
+DEFAULT_LEVELS: Mapping[str, int] = {
+    "zstd": 5,
+    "gzip": 6,
+    "none": 0,
+    "lz4": 6,  # labels: 3 times as fast as level 9, 1.1 times as large; images: no difference
+}
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the user wants new mags to be stored; None: as usual. Shapes are voxels along x, y, z."""
+
+    chunk: Vec3 | None = None
+    shard: Vec3 | None = None
+    codec: str | None = None
+    level: int | None = None
+
+    def compression(self, data_format: str) -> Compression:
+        """Raises ``UsageError`` if the format does not know it."""
+        usual = "lz4" if data_format == "wkw" else "zstd"
+        codec = self.codec or usual
+        if data_format == "wkw" and codec != "lz4":
+            raise UsageError(
+                f"files of wkw are compressed by lz4, not {codec}",
+                where="compression",
+                hint="leave it out, or downsample layers of other formats by themselves: --layer-name",
+            )
+        level = DEFAULT_LEVELS[codec] if self.level is None else self.level
+        if level not in LEVELS[codec]:
+            first, last = LEVELS[codec][0], LEVELS[codec][-1]
+            raise UsageError(
+                f"{codec} has no level {level}", where="compression_level", hint=f"choose one from {first} to {last}"
+            )
+        return Compression(codec, level)
 
 
 @dataclass(frozen=True)
@@ -63,6 +116,7 @@ class ArrayLayout:
     channel_index: int
     chunk: Vec3
     shard: Vec3
+    compression: Compression
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -125,8 +179,9 @@ def target_layout(  # noqa: PLR0913 - each is a fact of the layer or the mag
     layer_box: Box,
     mag: Mag,
     chunks_per_shard: Vec3,
+    packing: Packing = Packing(),
 ) -> ArrayLayout:
-    """The layout that webknossos 4.3.3 gives a new mag.
+    """The layout that webknossos 4.3.3 gives a new mag, unless ``packing`` says something else.
 
     ``layer_box`` is in voxels of mag 1, ``extra_stops`` the upper bounds of the additional axes. Coordinates are absolute: the
     array begins at 0 and ends with the layer's box, rounded up to whole shards. wkw has no notion of a channel index: the array
@@ -137,7 +192,9 @@ def target_layout(  # noqa: PLR0913 - each is a fact of the layer or the mag
         axes, channel_index = WKW_AXES, 0
     if "c" not in axes and (num_channels, channel_index) != (1, 0):
         raise ArrayError(f"an array without a channel axis holds one channel, not {channel_index} + {num_channels}")
-    shard = _shard(data_format, layer_box, chunks_per_shard)
+    chunk = packing.chunk or CHUNK
+    shard = packing.shard or _shard(data_format, layer_box, chunks_per_shard, chunk)
+    _check_shapes(data_format, chunk, shard)
     stop = layer_box.in_mag(mag).cells(shard).scale(shard).stop
     named = {"c": channel_index + num_channels, **dict(zip(SPATIAL_AXES, stop, strict=True)), **extra_stops}
     unknown = [axis for axis in axes if axis not in named]
@@ -146,7 +203,8 @@ def target_layout(  # noqa: PLR0913 - each is a fact of the layer or the mag
             f"the bounds of the additional axes {unknown} are not known", hint="list them in additionalAxes"
         )
     shape = tuple(named[axis] for axis in axes)
-    return ArrayLayout(data_format, dtype, tuple(axes), shape, num_channels, channel_index, CHUNK, shard)
+    compression = packing.compression(data_format)
+    return ArrayLayout(data_format, dtype, tuple(axes), shape, num_channels, channel_index, chunk, shard, compression)
 
 
 def chunks_per_shard_from_env(environ: Mapping[str, str]) -> Vec3:
@@ -164,18 +222,36 @@ def chunks_per_shard_from_env(environ: Mapping[str, str]) -> Vec3:
     return (x, y, z)
 
 
-def _shard(data_format: str, layer_box: Box, chunks_per_shard: Vec3) -> Vec3:
+def _shard(data_format: str, layer_box: Box, chunks_per_shard: Vec3, chunk: Vec3) -> Vec3:
     if data_format == "zarr":
-        return CHUNK
-    if data_format == "zarr3" and layer_box.shape[2] <= CHUNK[2]:
+        return chunk
+    if data_format == "zarr3" and layer_box.shape[2] <= CHUNK[2] and chunk == CHUNK:
         return FLAT_SHARD
     if data_format == "wkw" and len(set(chunks_per_shard)) != 1:
         raise UsageError(
             f"the files of wkw layers must be cubes, got {chunks_per_shard} chunks per shard",
             where=CHUNKS_PER_SHARD_VARIABLE,
         )
-    x, y, z = (chunk * count for chunk, count in zip(CHUNK, chunks_per_shard, strict=True))
+    x, y, z = (chunk * count for chunk, count in zip(chunk, chunks_per_shard, strict=True))
     return (x, y, z)
+
+
+def _check_shapes(data_format: str, chunk: Vec3, shard: Vec3) -> None:
+    """Raise ``UsageError`` unless files of these shapes can be written, and be read by WEBKNOSSOS."""
+    problem = None
+    if not all(map(_is_power_of_two, (*chunk, *shard))):
+        problem = "edges of chunks and shards are powers of two"
+    elif not _LEAST_CHUNK <= prod(chunk) <= _LARGEST_CHUNK:
+        problem = f"a chunk has {_LEAST_CHUNK} to {_LARGEST_CHUNK} voxels"
+    elif any(s % c for s, c in zip(shard, chunk, strict=True)):
+        problem = "edges of shards are multiples of those of chunks"
+    elif data_format == "zarr" and shard != chunk:
+        problem = "zarr (v2) has no shards"
+    elif data_format == "wkw" and len({*chunk}) + len({*shard}) > 2:
+        problem = "chunks and files of wkw are cubes"
+    if problem:
+        shapes = " and ".join("x".join(map(str, shape)) for shape in (chunk, shard))
+        raise UsageError(f"{problem}, got {shapes}", where="chunk_shape, shard_shape", hint="for example 64,64,64")
 
 
 def _check_target(data_format: str, dtype: str, axes: Sequence[str], num_channels: int, layer_box: Box) -> None:

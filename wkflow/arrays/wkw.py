@@ -29,7 +29,6 @@ RAW, LZ4, LZ4HC = 1, 2, 3
 
 _MAGIC = b"WKW\x01"
 _VOXEL_TYPES = ("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64")
-_LEVEL = 6  # labels: 3 times as fast as level 9, 1.1 times as large; images: no difference
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,13 @@ class WkwFile:
 
     def __init__(self, layout: ArrayLayout) -> None:
         plain = WkwHeader.of(layout)
+        self._level = layout.compression.level
         self.head_length = HEADER_LENGTH + 8 * plain.blocks
         self._header = WkwHeader.of(layout, data_offset=self.head_length)
         self.zero_chunk: bytes | None = self.compress(memoryview(bytes(plain.block_bytes)))
 
     def compress(self, chunk: memoryview) -> bytes:
-        return bytes(lz4.block.compress(chunk, mode="high_compression", compression=_LEVEL, store_size=False))
+        return bytes(lz4.block.compress(chunk, mode="high_compression", compression=self._level, store_size=False))
 
     def seal(self, offsets: Numbers, lengths: Numbers) -> tuple[bytes, bytes]:
         return self._header.pack() + (offsets + lengths).astype("<u8").tobytes(), b""

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from wkflow.arrays.checksum import extend
-from wkflow.arrays.encoder import TILE_CHUNKS, EncodedTile, Place, TileEncoder
+from wkflow.arrays.encoder import EncodedTile, Place, TileEncoder
 from wkflow.arrays.format import Numbers, StoredFormat
 from wkflow.arrays.layout import ArrayLayout
 from wkflow.arrays.storage import Storage, StoredFile, clear_errors
@@ -35,7 +35,7 @@ class RegionWriter(TileEncoder):
     """
 
     def __init__(
-        self, layout: ArrayLayout, mag_dir: Path, tmp_dir: Path, attempt: str, *, tile_chunks: int = TILE_CHUNKS
+        self, layout: ArrayLayout, mag_dir: Path, tmp_dir: Path, attempt: str, *, tile_chunks: int | None = None
     ) -> None:
         super().__init__(layout, tile_chunks=tile_chunks)
         self._storage = Storage(mag_dir, tmp_dir, attempt)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wkflow.arrays.codec import chunk_codec
 from wkflow.arrays.format import Numbers
 from wkflow.arrays.layout import ArrayLayout
-from wkflow.arrays.zstd import ZstdCodec, is_frame_of
 
 
 class Zarr2Chunk:
-    """One chunk per file: order F, ``{"id": "zstd", "level": 5}``, dimension separator ``/``."""
+    """One chunk per file: order F, dimension separator ``/``."""
 
     head_length = 0
     zero_chunk: bytes | None = None
@@ -18,7 +18,8 @@ class Zarr2Chunk:
 
     def __init__(self, layout: ArrayLayout) -> None:
         self._chunk_bytes = layout.chunk_bytes
-        self.compress = ZstdCodec(checksum=self._checksum).compress
+        self._codec = chunk_codec(layout.compression, checksum=self._checksum)
+        self.compress = self._codec.compress
 
     def seal(self, offsets: Numbers, lengths: Numbers) -> tuple[bytes, bytes]:  # noqa: ARG002 - nothing around the chunk
         return b"", b""
@@ -29,4 +30,5 @@ class Zarr2Chunk:
     def check(self, path: Path) -> str | None:
         with path.open("rb") as file:
             start = file.read(18)
-        return None if is_frame_of(start, self._chunk_bytes) else "it does not begin as a compressed chunk does"
+        is_chunk = self._codec.may_be(start, path.stat().st_size, self._chunk_bytes)
+        return None if is_chunk else "it does not begin as a compressed chunk does"

@@ -12,18 +12,18 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
+from wkflow.arrays.codec import chunk_codec
 from wkflow.arrays.format import Numbers
 from wkflow.arrays.layout import SPATIAL_AXES, ArrayLayout
 from wkflow.arrays.morton import MortonOrder
 from wkflow.arrays.zarr2 import Zarr2Chunk
-from wkflow.arrays.zstd import ZstdCodec
 
 _CRC_LENGTH = 4
 _MISSING = np.uint64(2**64 - 1)
 
 
 class Zarr3Chunk(Zarr2Chunk):
-    """One chunk per file: transpose, bytes, zstd with checksum."""
+    """One chunk per file: transpose, bytes, compression (zstd with checksum)."""
 
     _checksum = True
 
@@ -38,7 +38,7 @@ class Zarr3Shard:
     zero_chunk: bytes | None = None
 
     def __init__(self, layout: ArrayLayout) -> None:
-        self.compress = ZstdCodec(checksum=True).compress
+        self.compress = chunk_codec(layout.compression, checksum=True).compress
         self._index_shape = (prod(layout.chunks_per_shard), 2)
         self._slots = _index_slots(layout)
 

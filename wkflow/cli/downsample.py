@@ -223,6 +223,28 @@ def downsample(  # noqa: PLR0913 the options of the command
             "By default the median for color, the mode for segmentation.",
         ),
     ] = None,
+    chunk_shape: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,Z", rich_help_panel=_MORE, help="Voxels of a chunk of new mags. Default: 32,32,32."),
+    ] = None,
+    shard_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,Z", rich_help_panel=_MORE, help="Voxels of a file of new mags. Default: 1024,1024,1024."
+        ),
+    ] = None,
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODEC", rich_help_panel=_MORE, help="zstd, gzip or none. Default: zstd; wkw is always lz4."
+        ),
+    ] = None,
+    compression_level: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", rich_help_panel=_MORE, help="zstd 1 to 22 (default 5), gzip 1 to 9 (6), lz4 3 to 12 (6)."
+        ),
+    ] = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(
