@@ -100,9 +100,7 @@ def test_the_pipeline_by_itself_writes_the_same_bytes(tmp_path: Path) -> None:
     options = ("--chunk-shape", "64,64,64", "--shard-shape", "128,128,128", "--compression", "gzip")
     assert wkflow("downsample", *options, "--jobs", 1, one).returncode == 0
     config = tmp_path / "my.yaml"
-    config.write_text(
-        f"{{target: {other}, chunk_shape: [64, 64, 64], shard_shape: '128,128,128', compression: gzip}}"
-    )
+    config.write_text(f"{{target: {other}, chunk_shape: [64, 64, 64], shard_shape: '128,128,128', compression: gzip}}")
     assert snakemake("--configfile", config, "--cores", 2).returncode == 0
     assert tree(one / "cells") == tree(other / "cells")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from wkflow import __version__
 from wkflow.cli.clean import clean
 from wkflow.cli.downsample import downsample
+from wkflow.cli.examples import examples
 from wkflow.cli.info import info
 from wkflow.cli.plan import plan
 from wkflow.cli.status import status
@@ -24,16 +25,11 @@ app = typer.Typer(
     name="wkflow",
     help="Build the magnification pyramids of WEBKNOSSOS datasets with Snakemake.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(downsample)
-app.command()(plan)
-app.command()(status)
-app.command()(info)
-app.command()(verify)
-app.command()(clean)
+for _command in (downsample, plan, status, info, verify, clean):
+    app.command(epilog=examples(_command.__name__))(_command)
 
 
 def _version(asked: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from wkflow import leftovers
 from wkflow.cli import dry_run, launch
+from wkflow.cli.completion import layer_names
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.config import Config, Interpolation, absolute_path, local_target
@@ -28,7 +29,10 @@ from wkflow.target import open_target
 
 _CONTEXT = "WEBKNOSSOS context"
 _EXECUTOR = "Executor options"
-_MORE = "More than webknossos has"
+_MAGS = "Which mags"
+_STORAGE = "How mags are stored"
+_RUN = "The run"
+_OUTPUT = "Output"
 _PATHS = ("run_dir", "receipt")
 
 
@@ -104,7 +108,9 @@ def downsample(  # noqa: PLR0913 the options of the command
     layer_name: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Name of the layer to downsample; can be given several times. Default: all layers."
+            metavar="NAME",
+            autocompletion=layer_names,
+            help="Name of the layer to downsample; can be given several times. Default: all layers.",
         ),
     ] = None,
     coarsest_mag: Annotated[
@@ -180,14 +186,14 @@ def downsample(  # noqa: PLR0913 the options of the command
         ),
     ] = None,
     dry_run_: Annotated[
-        bool, typer.Option("--dry-run", "-n", rich_help_panel=_MORE, help="Show the plan and touch nothing.")
+        bool, typer.Option("--dry-run", "-n", rich_help_panel=_RUN, help="Show the plan and touch nothing.")
     ] = False,
     from_mag: Annotated[
         str | None,
         typer.Option(
             parser=_mag,
             metavar="MAG",
-            rich_help_panel=_MORE,
+            rich_help_panel=_MAGS,
             help="An existing mag to start from. Default: the layer's coarsest.",
         ),
     ] = None,
@@ -196,21 +202,21 @@ def downsample(  # noqa: PLR0913 the options of the command
         typer.Option(
             parser=_mags,
             metavar="MAG,...",
-            rich_help_panel=_MORE,
+            rich_help_panel=_MAGS,
             help="Make exactly these mags, each from the coarsest one that divides it. Example: 2-2-1,4-4-2",
         ),
     ] = None,
     fill_gaps: Annotated[
         bool,
         typer.Option(
-            "--fill-gaps", rich_help_panel=_MORE, help="Also make the mags that are missing between existing ones."
+            "--fill-gaps", rich_help_panel=_MAGS, help="Also make the mags that are missing between existing ones."
         ),
     ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            rich_help_panel=_MORE,
+            rich_help_panel=_MAGS,
             help="Make existing mags anew, too, from the finest one. They are replaced all at once, when new ones are complete.",
         ),
     ] = False,
@@ -218,75 +224,77 @@ def downsample(  # noqa: PLR0913 the options of the command
         list[str] | None,
         typer.Option(
             metavar="[LAYER=]MODE",
-            rich_help_panel=_MORE,
+            rich_help_panel=_MAGS,
             help=f"How a block becomes a voxel: {_one_of(Interpolation)}; can be given several times, for single layers. "
             "By default the median for color, the mode for segmentation.",
         ),
     ] = None,
     chunk_shape: Annotated[
         str | None,
-        typer.Option(metavar="X,Y,Z", rich_help_panel=_MORE, help="Voxels of a chunk of new mags. Default: 32,32,32."),
+        typer.Option(
+            metavar="X,Y,Z", rich_help_panel=_STORAGE, help="Voxels of a chunk of new mags. Default: 32,32,32."
+        ),
     ] = None,
     shard_shape: Annotated[
         str | None,
         typer.Option(
-            metavar="X,Y,Z", rich_help_panel=_MORE, help="Voxels of a file of new mags. Default: 1024,1024,1024."
+            metavar="X,Y,Z", rich_help_panel=_STORAGE, help="Voxels of a file of new mags. Default: 1024,1024,1024."
         ),
     ] = None,
     compression: Annotated[
         str | None,
         typer.Option(
-            metavar="CODEC", rich_help_panel=_MORE, help="zstd, gzip or none. Default: zstd; wkw is always lz4."
+            metavar="CODEC", rich_help_panel=_STORAGE, help="zstd, gzip or none. Default: zstd; wkw is always lz4."
         ),
     ] = None,
     compression_level: Annotated[
         int | None,
         typer.Option(
-            metavar="N", rich_help_panel=_MORE, help="zstd 1 to 22 (default 5), gzip 1 to 9 (6), lz4 3 to 12 (6)."
+            metavar="N", rich_help_panel=_STORAGE, help="zstd 1 to 22 (default 5), gzip 1 to 9 (6), lz4 3 to 12 (6)."
         ),
     ] = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", rich_help_panel=_MORE, help="Folder for plan, markers and logs. Default: in the dataset."
+            metavar="PATH", rich_help_panel=_RUN, help="Folder for plan, markers and logs. Default: in the dataset."
         ),
     ] = None,
     receipt: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            rich_help_panel=_MORE,
+            rich_help_panel=_RUN,
             help="File to write when all is done, for workflows that depend on it.",
         ),
     ] = None,
     ignore_space: Annotated[
         bool,
         typer.Option(
-            "--ignore-space", rich_help_panel=_MORE, help="Start even if the new mags seem not to fit on the disk."
+            "--ignore-space", rich_help_panel=_RUN, help="Start even if the new mags seem not to fit on the disk."
         ),
     ] = False,
     verify: Annotated[
         Level,
         typer.Option(
             metavar="LEVEL",
-            rich_help_panel=_MORE,
+            rich_help_panel=_RUN,
             help=f"How thoroughly results are verified before they are published: {_one_of(Level)}.",
         ),
     ] = Level.SAMPLE,
     keep_going: Annotated[
         bool,
-        typer.Option("--keep-going", "-k", rich_help_panel=_MORE, help="If a layer fails, finish the others."),
+        typer.Option("--keep-going", "-k", rich_help_panel=_RUN, help="If a layer fails, finish the others."),
     ] = False,
     restart: Annotated[
         bool,
-        typer.Option("--restart", rich_help_panel=_MORE, help="Discard an unfinished run of the dataset, then start."),
+        typer.Option("--restart", rich_help_panel=_RUN, help="Discard an unfinished run of the dataset, then start."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", rich_help_panel=_MORE, help="Do not ask before discarding.")] = (
+    yes: Annotated[bool, typer.Option("--yes", "-y", rich_help_panel=_RUN, help="Do not ask before discarding.")] = (
         False
     ),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_MORE, help="Show errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="Show errors only.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", rich_help_panel=_MORE, help="Show Snakemake's own output.")
+        bool, typer.Option("--verbose", "-v", rich_help_panel=_OUTPUT, help="Show Snakemake's own output.")
     ] = False,
 ) -> None:
     """Create coarser magnifications of a WEBKNOSSOS dataset.
