@@ -7,7 +7,7 @@ ORACLE := .oracle
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 WORKERS ?= 2
 
-.PHONY: help setup oracle demo test test-slurm test-kubernetes test-fast lint bench soak lock clean
+.PHONY: help setup oracle demo test test-slurm test-kubernetes test-browser test-fast lint bench soak lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ test-slurm: setup  ## Tests with a real Slurm, which is installed and started on
 
 test-kubernetes: setup  ## Tests with pods in the container image, and a stand-in for a cluster (Debian, Ubuntu; as root)
 	$(BIN)/python -m pytest -n 4 tests/kubernetes
+
+test-browser: setup  ## Tests with pages in a browser: chromium, which is installed if it is missing (Debian; as root)
+	$(BIN)/python -m pytest tests/browser
 
 test-fast: setup  ## Unit tests only
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
