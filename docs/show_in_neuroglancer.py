@@ -21,6 +21,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, StaticFileHandler
 
 from wkflow.dataset.properties import Dataset, Layer, read_dataset
+from wkflow.errors import DatasetError, WkflowError
 
 HERE = "127.0.0.1"
 DRIVERS = {"zarr": "zarr2", "zarr3": "zarr3"}
@@ -35,7 +36,7 @@ class Files(StaticFileHandler):
         self.set_header("Access-Control-Allow-Headers", "Range")
         self.set_header("Cache-Control", "no-cache")
 
-    def options(self, path: str) -> None:
+    def options(self, _path: str) -> None:
         """May the page ask for parts of files? It may."""
         self.set_status(204)
 
@@ -46,8 +47,8 @@ async def show(dataset: Dataset) -> None:
     viewer = neuroglancer.Viewer()
     page = urlsplit(viewer.get_viewer_url())
     sockets = bind_sockets(0, HERE)
-    application = Application([("/(.*)", Files, {"path": dataset.root})], page=f"{page.scheme}://{page.netloc}")
-    HTTPServer(application).add_sockets(sockets)
+    settings = {"page": f"{page.scheme}://{page.netloc}", "log_function": lambda _: None}
+    HTTPServer(Application([("/(.*)", Files, {"path": dataset.root})], **settings)).add_sockets(sockets)
     viewer.set_state(state(dataset, f"http://{HERE}:{sockets[0].getsockname()[1]}"))
     print("open", viewer, flush=True)
     await asyncio.Event().wait()
@@ -58,12 +59,14 @@ def state(dataset: Dataset, server: str) -> dict[str, Any]:
     that neither their beginning nor their middle is a place to look at."""
     layers = [layer for layer in dataset.layers if layer.data_format in DRIVERS]
     if not layers:
-        raise SystemExit(f"no layer of this dataset can be shown: neuroglancer reads {', '.join(DRIVERS)}")
+        raise DatasetError("neuroglancer can show no layer of this dataset", hint=f"it reads {', '.join(DRIVERS)}")
     box, voxel = layers[0].box, dataset.voxel_size.nanometers
     longest = max(edge * length for edge, length in zip(box.shape, voxel, strict=True))
+    others = {axis.name: axis.start for layer in layers for axis in layer.additional_axes}
+    dimensions = {axis: [length * 1e-9, "m"] for axis, length in zip("xyz", voxel, strict=True)}
     return {
-        "dimensions": {axis: [length * 1e-9, "m"] for axis, length in zip("xyz", voxel, strict=True)},
-        "position": [start + edge / 2 for start, edge in zip(box.start, box.shape, strict=True)],
+        "dimensions": dimensions | {axis: [1, ""] for axis in others},
+        "position": [*(start + edge / 2 for start, edge in zip(box.start, box.shape, strict=True)), *others.values()],
         "crossSectionScale": longest / min(voxel) / 400,
         "projectionScale": longest / min(voxel) * 1.5,
         "layers": [shown(layer, server) for layer in layers],
@@ -81,4 +84,9 @@ def shown(layer: Layer, server: str) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    asyncio.run(show(read_dataset(parser.parse_args().dataset)))
+    try:
+        asyncio.run(show(read_dataset(parser.parse_args().dataset)))
+    except WkflowError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        print()
