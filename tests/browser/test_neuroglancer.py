@@ -24,10 +24,10 @@ PLACE = {"topleft": (33, 20, 5), "size": (150, 130, 40)}
 MIDDLE = (100.0, 80.0, 26.0)
 
 
-def make(path: Path, *layers: LayerSpec) -> Path:
+def make(path: Path, *layers: LayerSpec, **options: Any) -> Path:
     """A dataset with all mags."""
     dataset = make_dataset(DatasetSpec(layers, voxel_size=(4.0, 4.0, 8.0)), path)
-    run_wkflow(dataset, coarsest_mag="8-8-4")
+    run_wkflow(dataset, coarsest_mag="8-8-4", **options)
     return dataset
 
 
@@ -124,6 +124,25 @@ def test_channels_and_points_in_time_are_shown(page: Page, data_format: str, tmp
             pixels, voxels = under(picture, stored(dataset, "color", name, data_format)[channel, time], name)
             assert np.array_equal(pixels[:, 0], voxels), name
     assert problems(page, dataset) == []
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "options"),
+    [
+        ("zarr", {"compression": "gzip", "chunk_shape": (64, 32, 16)}),
+        ("zarr", {"compression": "none"}),
+        ("zarr3", {"compression": "gzip", "chunk_shape": (16, 16, 16), "shard_shape": (64, 128, 32)}),
+        ("zarr3", {"compression": "none", "chunk_shape": (32, 32, 32), "shard_shape": (32, 32, 32)}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["compression"],
+)
+def test_other_chunks_and_codecs_are_shown(page: Page, stored_as: str, options: dict[str, Any], tmp_path: Path) -> None:
+    dataset = make(tmp_path / "ds", color(Storage(stored_as)), **options)
+    with shown(dataset) as address:
+        picture = Viewer(page, address).look("color", MIDDLE, MAGS["2-2-1"], f"neuroglancer-{stored_as}-codecs")
+    pixels, voxels = under(picture, stored(dataset, "color", "2-2-1", stored_as)[0], "2-2-1")
+    assert np.ptp(voxels) > 100
+    assert np.array_equal(pixels[:, 0], voxels)
 
 
 def test_the_first_thing_seen_is_the_middle_of_the_layer(page: Page, dataset: Path) -> None:
