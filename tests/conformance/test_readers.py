@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ import wkw
 import zarr
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 
-from .oracle import Oracle
+from .oracle import REPOSITORY, Oracle, oracle_python
 from .wkflow_runner import run_wkflow
 
+PAGE = (REPOSITORY / "docs" / "viewers.md").read_text()
 MAGS = {"1": (1, 1, 1), "2-2-1": (2, 2, 1), "4-4-2": (4, 4, 2)}
 OFFSET: dict[str, Any] = {"topleft": (35, 20, 5), "size": (70, 60, 40)}
 TIMES = (("t", 1, 3),)
@@ -102,3 +106,15 @@ def test_readers_of_zarr_find_every_mag(dataset: Path, layer: LayerSpec) -> None
         lazy = dask.array.from_zarr(dataset / "color" / found["path"])
         assert lazy.dtype == layer.dtype
         assert np.array_equal(lazy.compute(scheduler="synchronous"), array[...])
+
+
+def test_what_the_page_says_about_python(tmp_path: Path) -> None:
+    dataset = make_dataset(DatasetSpec((LAYERS["zarr3"],), voxel_size=(4, 4, 8)), tmp_path / "ds")
+    run_wkflow(dataset)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    for block in blocks:
+        code = block.replace("/path/to/dataset", str(dataset)) + "\nassert {'array', 'voxels'} & set(dir())\n"
+        python = oracle_python() if "webknossos" in block else sys.executable
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+    assert len(blocks) == 2
