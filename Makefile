@@ -7,7 +7,7 @@ ORACLE := .oracle
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 WORKERS ?= 2
 
-.PHONY: help setup oracle docs demo test test-slurm test-kubernetes test-fast lint bench soak lock clean
+.PHONY: help setup oracle docs demo test test-slurm test-kubernetes test-browser test-fast lint bench soak lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-kubernetes: setup  ## Tests with pods in the container image, and a stand-i
 
 docs: setup  ## The documentation as a site, in build/docs
 	$(BIN)/mkdocs build --strict --quiet
+
+test-browser: setup  ## Tests with pages in a browser: chromium, which is installed if it is missing (Debian; as root)
+	$(BIN)/python -m pytest tests/browser
 
 test-fast: setup  ## Unit tests only
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from datasets import DatasetSpec, LayerSpec, make_dataset
+import zarr
+from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 
 from .case import ZARR, Case, mags, single
 from .cases import CASES
@@ -83,6 +85,18 @@ def test_what_the_oracle_refuses_is_refused_and_leaves_the_dataset_as_it_was(
     with pytest.raises(WkflowError):
         run_wkflow(pair.ours / pair.name, case.chunks_per_shard, **case.options)
     assert {name: checksum for name, checksum in tree(pair.ours).items() if ".wkflow" not in name} == pair.before
+
+
+def test_points_in_time_of_zarr_are_those_of_zarr3(tmp_path: Path) -> None:
+    """The oracle cannot make such mags in zarr (v2), only read them."""
+    arrays = []
+    for kind in ("zarr", "zarr3"):
+        layer = LayerSpec(storage=Storage(kind, axes="ctxyz"), additional_axes=(("t", 1, 3),), num_channels=2)
+        dataset = make_dataset(DatasetSpec((layer,)), tmp_path / kind)
+        run_wkflow(dataset, coarsest_mag="4")
+        arrays.append([zarr.open_array(dataset / "color" / mag, mode="r")[..., :20, :20, :20] for mag in ("2", "4")])
+    assert arrays[0][1].any()
+    assert np.array_equal(arrays[0], arrays[1])
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path, oracle: Oracle) -> None:

@@ -19,8 +19,7 @@ from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from .wkflow_runner import run_wkflow
 
 LAYOUTS = [
-    *(("zarr", axes) for axes in ("cxyz", "czyx", "cyxz", "xyz", "zyx")),
-    *(("zarr3", axes) for axes in ("cxyz", "czyx", "cyxz", "xyz", "zyx", "tcxyz", "tczyx")),
+    (kind, axes) for kind in ("zarr", "zarr3") for axes in ("cxyz", "czyx", "cyxz", "xyz", "zyx", "tcxyz", "tczyx")
 ]
 
 
