@@ -41,7 +41,7 @@ test-kubernetes: setup  ## Tests with pods in the container image, and a stand-i
 	$(BIN)/python -m pytest -n 4 tests/kubernetes
 
 docs: setup  ## The documentation as a site, in build/docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test-browser: setup  ## Tests with pages in a browser: chromium, which is installed if it is missing (Debian; as root)
 	$(BIN)/python -m pytest tests/browser

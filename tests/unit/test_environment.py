@@ -31,12 +31,26 @@ def requirements() -> dict[str, str]:
     return dict(re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups() for line in project["dependencies"])  # type: ignore[union-attr]
 
 
-def test_the_conda_environment_agrees_with_the_package() -> None:
+def test_the_conda_environment_has_what_the_package_needs_in_the_versions_that_are_tested() -> None:
+    locked = dict(
+        line.lower().replace("_", "-").split("==") for line in (ROOT / "requirements.lock").read_text().split()
+    )
     listed = yaml.safe_load((ROOT / "envs" / "wkflow.yaml").read_text())["dependencies"]
     [from_pip] = [entry["pip"] for entry in listed if isinstance(entry, dict)]
-    packages = dict(entry.split(" ") for entry in [*listed, *from_pip] if isinstance(entry, str) and " " in entry)
-    del packages["python"]
-    assert packages == {name: bound for name, bound in requirements().items() if name not in NOT_FOR_JOBS}
+    packages = dict(entry.split(" =", 1) for entry in listed if isinstance(entry, str) and " " in entry)
+    assert packages.pop("python") == "3.11"
+    assert packages == {name: ".".join(locked[name].split(".")[:2]) for name in packages}
+    assert from_pip == [f"wkw =={locked['wkw']}"]
+    assert {*packages, "wkw"} == requirements().keys() - NOT_FOR_JOBS
+
+
+def test_the_workflow_catalog_finds_what_it_looks_for() -> None:
+    """https://snakemake.github.io/snakemake-workflow-catalog: standardized usage"""
+    for name in ("workflow/Snakefile", "config/README.md", "config/config.yaml", "README.md", "LICENSE"):
+        assert (ROOT / name).is_file(), name
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["software-stack-deployment"]["conda"] is True
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
 
 
 def test_programs_import_nothing_that_only_the_command_line_needs() -> None:

@@ -18,7 +18,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "plan": (
         ("what would be made", "/path/to/dataset"),
         ("as a drawing", "--dag plan.svg /path/to/dataset"),
-        ("for programs", "--json --mags 2-2-1,4-4-2 /path/to/dataset"),
+        ("for programs", "--json --coarsest-mag 32 /path/to/dataset"),
     ),
     "status": (("is it still at work?", "/path/to/dataset"), ("for programs", "--json /path/to/dataset")),
     "info": (("which mags are there?", "/path/to/dataset"), ("on a server", URL)),
