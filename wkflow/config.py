@@ -12,11 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wkflow.arrays.layout import Packing
 from wkflow.errors import UsageError
-from wkflow.geometry import Mag
+from wkflow.geometry import Box, Mag
 from wkflow.kernels import Kernel
 from wkflow.levels import Level
 from wkflow.modes import TRANSFER_MODES, AccessMode, TransferMode
@@ -55,6 +55,16 @@ def _shape(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+Numbers = tuple[int, int, int, int, int, int]
+
+
+def _region(numbers: Numbers) -> Numbers:
+    if min(numbers[:3]) < 0 or min(numbers[3:]) < 1:
+        raise ValueError("x, y, z must not be negative, and width, height, depth must be above 0")
+    return numbers
+
+
+Region = Annotated[Numbers, BeforeValidator(_shape), AfterValidator(_region)]
 Shape = Annotated[tuple[int, int, int], BeforeValidator(_shape)]
 MagText = Annotated[str, BeforeValidator(_mag_text)]
 
@@ -126,6 +136,12 @@ class Config(BaseModel):
         default=False,
         description="Make existing mags anew, too, from the finest mag or from_mag. The old ones are replaced when all new ones of "
         "the layer are complete and verified. Each start does that again. For local datasets.",
+    )
+    bbox: Region | None = Field(
+        default=None,
+        description="Where mag 1 was changed: x, y, z, width, height, depth in its voxels. Existing mags are made anew there, and "
+        "files elsewhere are kept; otherwise as with overwrite.",
+        examples=[[1024, 2048, 0, 300, 300, 50]],
     )
     interpolation_mode: Interpolation = Field(
         default=Interpolation.DEFAULT,
@@ -282,15 +298,21 @@ class Config(BaseModel):
         for one, other in (("mags", "coarsest_mag"), ("mags", "fill_gaps"), ("from_mag", "fill_gaps")):
             if getattr(self, one) and getattr(self, other):
                 raise UsageError(f"{one} and {other} exclude each other", where="config", hint="leave one of them out")
-        if self.overwrite and self.is_remote:
+        overwrite = self.overwrite or self.bbox is not None
+        if overwrite and self.is_remote:
             raise UsageError("mags on a server cannot be replaced", where="overwrite", hint="delete them there first")
         return Wanted(
             coarsest=None if self.coarsest_mag is None else Mag.parse(self.coarsest_mag),
             from_mag=None if self.from_mag is None else Mag.parse(self.from_mag),
             fill_gaps=self.fill_gaps,
-            overwrite=self.overwrite,
+            overwrite=overwrite,
             ladder=tuple(map(Mag.parse, self.mags or ())),
         )
+
+    @property
+    def changed(self) -> Box | None:
+        """Where mag 1 was changed, in its voxels; None: everywhere."""
+        return None if self.bbox is None else Box.of_shape(self.bbox[:3], self.bbox[3:])
 
     @property
     def packing(self) -> Packing:

@@ -40,6 +40,9 @@ STEPS = (
 )
 """All steps in about the order in which a run comes to them; those of ``file`` are met again and again."""
 
+KEPT_STEPS = ("shard.kept",)
+"""If files of a replaced mag are kept."""
+
 TRANSFER_STEPS = (
     "transfer.begun",
     "transfer.noted",
@@ -68,7 +71,7 @@ def step(name: str) -> None:
     """Tell that the program has come to a step."""
     if VARIABLE not in os.environ:
         return
-    assert name in STEPS or name in TRANSFER_STEPS
+    assert name in STEPS + TRANSFER_STEPS + KEPT_STEPS
     wanted, _, number = os.environ[VARIABLE].partition(":")
     with _lock:
         _times[name] += 1

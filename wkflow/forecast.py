@@ -14,6 +14,7 @@ from wkflow.arrays.format import stored_format
 from wkflow.geometry import Mag
 from wkflow.plan import LayerPlan, Plan, Step
 from wkflow.probe import Measured, probe
+from wkflow.space import made_part
 
 START_SECONDS = 2.0
 """Of a run: Snakemake, the plan, the end."""
@@ -87,7 +88,7 @@ def _seconds_of(layer: LayerPlan, mag: Mag, known: Measured) -> float:
     """Of work: voxels, and files, each of which the disk has to confirm."""
     extras = prod(axis.stop - axis.start for axis in layer.extra_axes)
     files = layer.box_in(mag).cells(layer.target(mag).layout.shard).volume * extras * known.share
-    return layer.voxels(mag) * known.seconds * _VERIFYING + files * _FILE_SECONDS
+    return (layer.voxels(mag) * known.seconds * _VERIFYING + files * _FILE_SECONDS) * made_part(layer, mag)
 
 
 def _around(layer: LayerPlan, mag: Mag, known: Measured) -> int:

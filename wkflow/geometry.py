@@ -105,6 +105,10 @@ class Box:
     def shape(self) -> Vec3:
         return _vec3([b - a for a, b in zip(self.start, self.stop, strict=True)])
 
+    def grown(self, margin: int) -> Box:
+        """The box with ``margin`` voxels more on each side, as far as coordinates are not negative."""
+        return Box(_vec3([max(0, a - margin) for a in self.start]), _vec3([b + margin for b in self.stop]))
+
     @property
     def volume(self) -> int:
         """Number of voxels."""

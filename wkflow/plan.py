@@ -115,18 +115,28 @@ class Replaced:
 
 @dataclass(frozen=True)
 class TargetMag:
-    """A new mag: the array, the name of its directory, and the path that the dataset's JSON will name."""
+    """A new mag: the array, the name of its directory, and the path that the dataset's JSON will name. ``keeps``: the directory of
+    the mag that it replaces, if files of that are taken over where nothing has changed."""
 
     mag: Mag
     layout: ArrayLayout
     name: str
     json_path: str
     replaces: Replaced | None = None
+    keeps: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all names are of directories directly in the layer's. Plans may come with a dataset from anywhere."""
+        replaced = self.replaces.name if self.replaces else None
+        is_plain = replaced is None or (replaced == Path(replaced).name and not replaced.startswith("."))
+        return is_plain and re.fullmatch(rf"{self.mag}(\.[0-9]+)?", self.name) is not None
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What is done for one layer. ``directory``: where its mags lie (links resolved)."""
+    """What is done for one layer. ``directory``: where its mags lie (links resolved); ``changed``: where existing mags are
+    made anew, in voxels of mag 1; None: everywhere."""
 
     id: str
     name: str
@@ -138,6 +148,7 @@ class LayerPlan:
     sources: tuple[SourceMag, ...]
     targets: tuple[TargetMag, ...]
     steps: tuple[Step, ...]
+    changed: Box | None = None
 
     def target(self, mag: Mag) -> TargetMag:
         return self._targets[mag]
@@ -163,6 +174,16 @@ class LayerPlan:
     def box_in(self, mag: Mag) -> Box:
         """What the layer covers in ``mag``, in its voxels. In a source mag, only these voxels count as data."""
         return self.box.in_mag(mag)
+
+    def made(self, mag: Mag) -> Box:
+        """Where voxels of a new mag are computed; beyond it files of the mag that it replaces are kept.
+
+        Mirrored voxels may reach into the block beside the last one, in each step again, so that two voxels more count.
+        """
+        box = self.box_in(mag)
+        if self.changed is None or self.target(mag).keeps is None:
+            return box
+        return self.changed.in_mag(mag).grown(2).intersect(box)
 
     def voxels(self, mag: Mag) -> int:
         """Voxels of a mag in the layer's box: all channels, all indices of additional axes."""
@@ -349,7 +370,8 @@ class Plan:
                 )
             plan = _adapter().validate_json(content)
             is_cut = min(plan.job_voxels or 1, plan.jobs_per_mag or 1) > 0
-            if not RUN_NAME.fullmatch(plan.run) or plan.fingerprint != fingerprint(plan.layers) or not is_cut:
+            is_ours = RUN_NAME.fullmatch(plan.run) and all(t.is_ours for layer in plan.layers for t in layer.targets)
+            if not is_ours or plan.fingerprint != fingerprint(plan.layers) or not is_cut:
                 raise ValueError("the plan was changed")
             return plan
         except (ValueError, AttributeError, RecursionError, ValidationError) as error:

@@ -62,6 +62,8 @@ def make_plan(
     places = Places(dataset, earlier)
     schemes = _schemes(dataset, config, places)
     chosen = [layer for layer in dataset.layers if schemes.get(layer.name) and schemes[layer.name].steps]
+    untouched = [layer for layer in chosen if config.changed and layer.box.intersect(config.changed).is_empty]
+    chosen = [layer for layer in chosen if layer not in untouched]
     for layer in chosen:
         _check_layer(layer)
     layers = tuple(
@@ -71,6 +73,7 @@ def make_plan(
     layers = _cut(layers, [schemes[layer.name] for layer in chosen], config)
     digest = fingerprint(layers)
     notes = tuple(f"layer {name!r}: {note}" for name, scheme in schemes.items() for note in scheme.notes)
+    notes += tuple(f"layer {layer.name!r}: nothing to do, it has no voxels in the bounding box" for layer in untouched)
     coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
     how = (config.job_voxels, config.jobs_per_mag)
     return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers, remote, *how), notes, coarsest)
@@ -124,7 +127,7 @@ def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
     arrays = {mag: _find(layer, mag, existing) for mag in _existing(scheme)}
     extra_stops = {axis.name: axis.stop for axis in layer.additional_axes}
     targets = tuple(
-        TargetMag(
+        _target(
             mag,
             target_layout(
                 layer.data_format,
@@ -138,7 +141,9 @@ def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
                 chunks_per_shard=chunks_per_shard,
                 packing=config.packing,
             ),
-            *places.of(layer, mag),
+            places,
+            layer,
+            keeps=config.changed is not None,
         )
         for mag in scheme.targets
     )
@@ -153,7 +158,14 @@ def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
         sources=tuple(_source(mag, array, targets[0].layout) for mag, array in arrays.items()),
         targets=targets,
         steps=(),
+        changed=config.changed,
     )
+
+
+def _target(mag: Mag, layout: ArrayLayout, places: Places, layer: Layer, *, keeps: bool) -> TargetMag:
+    name, json_path, replaces = places.of(layer, mag)
+    kept = places.kept(layer, mag, layout) if keeps and replaces else None
+    return TargetMag(mag, layout, name, json_path, replaces, kept)
 
 
 def _existing(scheme: Scheme) -> list[Mag]:

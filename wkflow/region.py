@@ -31,12 +31,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wkflow.arrays.create import ensure_array
+from wkflow.arrays.create import METADATA_NAMES, array_metadata, ensure_array
 from wkflow.arrays.encoder import EncodedTile, Unit
+from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.layout import Extra
 from wkflow.arrays.patient import open_patiently
 from wkflow.arrays.reader import Reader
 from wkflow.arrays.writer import RegionWriter
+from wkflow.errors import ConflictError
+from wkflow.files import read_plain
 from wkflow.geometry import Box, Mag, Vec3, ceil_div
 from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero
@@ -73,7 +76,8 @@ class Source:
 class _Tile:
     """One piece of work, ``voxels`` large; ``box`` is None if nothing is stored of what it is computed from.
 
-    ``unit``: the number, from 1, of its unit in the job; ``completes``: it is the unit's last tile.
+    ``unit``: the number, from 1, of its unit in the job; ``completes``: it is the unit's last tile; ``is_kept``: its files are
+    those of the mag that is replaced.
     """
 
     box: Box | None
@@ -81,6 +85,7 @@ class _Tile:
     extra: Extra
     unit: int
     completes: bool
+    is_kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,10 @@ class _Work:
     job: Job
     source: Source
     factor: Vec3
+    target: Mag
     box: Box
     writer: RegionWriter
+    kept: FileGrid | None = None
 
     def units(self) -> Iterator[tuple[int, Unit, Extra]]:
         """In their order, numbered from 1, each with its additional indices."""
@@ -100,6 +107,10 @@ class _Work:
 
     def tiles(self, number: int, unit: Unit, extra: Extra) -> Iterator[_Tile]:
         """A unit's tiles in the order in which they have to be written; neighbours that are empty count as one."""
+        if self.kept and unit.box.intersect(self.job.layer.made(self.target)).is_empty:
+            part = unit.box.intersect(self.box)
+            yield _Tile(part, self.size(part), extra, number, completes=True, is_kept=True)
+            return
         runs = (
             self._empty(unit.box) if self._is_missing(unit.box, extra) else self._runs(self.writer.tiles(unit), extra)
         )
@@ -109,6 +120,8 @@ class _Work:
     def encode(self, tile: _Tile) -> EncodedTile:
         if tile.box is None:
             return EncodedTile(())
+        if self.kept and tile.is_kept:
+            return self.writer.kept(self.kept.path, self.kept.names(tile.box, self.job.layer.channels, tile.extra))
         voxels = downsample_tile(self.source, tile.box, self.box, self.factor, self.job.layer.kernel, tile.extra)
         return self.writer.encode(tile.box, tile.extra, voxels)
 
@@ -172,7 +185,7 @@ def _write_mag(
         RegionWriter(layout, plan.staged(job.layer, target), plan.temporary(job.layer), attempt) as writer,
         ThreadPoolExecutor(tile_threads(threads), thread_name_prefix="tile") as pool,
     ):
-        work = _Work(job, source, factor, job.box_in(target), writer)
+        work = _Work(job, source, factor, target, job.box_in(target), writer, _kept(job, target))
         done, noted = journal.units(target), time.monotonic()
         units = work.units()
         report(sum(work.size(unit.box) for _, unit, _ in islice(units, done)))
@@ -187,6 +200,21 @@ def _write_mag(
                     noted = time.monotonic()
         if done > journal.units(target):
             journal.append(target, done, writer.flush())
+
+
+def _kept(job: Job, mag: Mag) -> FileGrid | None:
+    """The files of the mag that is replaced, if some are kept. Raises ``ConflictError`` if they are not there any more."""
+    target = job.layer.target(mag)
+    if target.keeps is None:
+        return None
+    path, layout = Path(target.keeps), target.layout
+    if read_plain(path / METADATA_NAMES[layout.data_format]) != array_metadata(layout):
+        raise ConflictError(
+            "the mag whose files are to be kept is gone, or was changed",
+            where=path,
+            hint="start anew without --bbox: wkflow downsample --restart --overwrite",
+        )
+    return file_grid(path, layout.data_format, layout.axes)
 
 
 def open_source(plan: Plan, job: Job, mag: Mag, threads: int) -> Source:

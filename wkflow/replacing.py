@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.create import METADATA_NAMES, array_metadata
+from wkflow.arrays.layout import ArrayLayout
 from wkflow.dataset.location import layer_directory, locate_mag, new_mag_path
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import DatasetError
+from wkflow.files import read_plain
 from wkflow.geometry import Mag
 from wkflow.plan import Plan, Replaced, TargetMag
 
@@ -50,6 +52,29 @@ class Places:
             )
         name = self._free_name(layer, entry)
         return name, new_mag_path(self.dataset, layer, name), Replaced(entry.path, self._removable(layer, entry))
+
+    def kept(self, layer: Layer, mag: Mag, layout: ArrayLayout) -> str | None:
+        """The directory of an existing mag whose files can be files of a new one. None if it is gone.
+
+        Raises :class:`DatasetError` if they are of another kind.
+        """
+        known = self._known(layer, mag)
+        entry = next(entry for entry in layer.mags if entry.mag == mag)
+        if known and known.replaces:
+            entry = replace(entry, path=known.replaces.path)
+        try:
+            path = locate_mag(self.dataset, layer, entry).path
+        except DatasetError:  # it is broken; or the run has come so far that it was removed
+            home = layer_directory(self.dataset, layer).path
+            return known.keeps if known and known.keeps and Path(known.keeps).parent == home else None
+        if read_plain(path / METADATA_NAMES[layer.data_format]) != array_metadata(layout):
+            raise DatasetError(
+                "the mag is stored in another way than a new one would be (chunks, files, compression, size), so that its files "
+                "cannot be kept",
+                where=path,
+                hint="make all of it anew: --overwrite without --bbox; or ask for the same shapes and compression",
+            )
+        return str(path)
 
     def _known(self, layer: Layer, mag: Mag) -> TargetMag | None:
         plans = self.earlier.layers if self.earlier else ()

@@ -95,7 +95,7 @@ def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
                 hint="finish it with its own options, or discard it and start anew: wkflow downsample --restart",
             )
         return Run(stored.plan, stored.dir, (*planned.notes, *_reading(stored.plan, config)), stored=True)
-    if stored is not None and not config.overwrite and _is_intact(stored, dataset):
+    if stored is not None and not config.wanted.overwrite and _is_intact(stored, dataset):
         with suppress(WkflowError):  # the sources of a finished run may be gone
             planned = _plan(as_begun, config, environ, stored.plan)
             if planned.plan.fingerprint == stored.plan.fingerprint:

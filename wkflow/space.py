@@ -192,11 +192,19 @@ def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
         size = files = 0.0
         for mag, whole in estimate(layer, len(left)).items():
             part = sum(_part_left(plan, job, mag, whole, begun) for job in jobs if mag in job.step.targets)
+            part *= made_part(layer, mag)
             size += part * whole.bytes
             files += part * whole.files
         yield Path(layer.directory), ceil(size), ceil(files)
         yield Path(layer.directory), _mirrored(layer, jobs), 0
         yield run_dir.path, len(jobs) * _RECORD_OF_JOB + ceil(files) * _RECORD_OF_FILE, 5 * len(jobs)
+
+
+def made_part(layer: LayerPlan, mag: Mag) -> float:
+    """The part of a mag's files that are written; others are links to those of the mag that it replaces."""
+    shard = layer.target(mag).layout.shard
+    box = layer.box_in(mag)
+    return layer.made(mag).cells(shard).scale(shard).intersect(box).volume / max(1, box.volume)
 
 
 def _mirrored(layer: LayerPlan, jobs: Collection[Job]) -> int:

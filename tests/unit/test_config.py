@@ -26,6 +26,7 @@ WRONG: list[tuple[str, Any]] = [
     *(("mags", value) for value in ("2", [], ["2-2"], [3], [[2, 2, 1]], {"2": "4"})),
     *((key, value) for key in ("fill_gaps", "overwrite") for value in ("perhaps", None, 2)),
     *((key, value) for key in ("chunk_shape", "shard_shape") for value in ("64", "64,64", "a,b,c", [64, 64], 64, {})),
+    *(("bbox", value) for value in ("1,2,3", [1, 2, 3, 4, 5, 0], [-1, 0, 0, 1, 1, 1], "a,b,c,d,e,f", 6, {})),
     *(("compression", value) for value in ("lzma", "ZSTD", 1)),
     *(("compression_level", value) for value in (-1, 23, 1.5, "many")),
     *(("threads_per_job", value) for value in (0, -1, 257, 1.5, "many", None, [2])),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import DatasetSpec, make_dataset
-from runs import find, start, tree
+from runs import compute, find, publish_all, start, tree
 
 from wkflow.cli.downsample import discard_unfinished
 from wkflow.config import Config
 from wkflow.errors import ConflictError
-from wkflow.plan import fingerprint
+from wkflow.plan import Replaced, fingerprint
 
 
 @pytest.fixture
@@ -44,6 +45,40 @@ def test_a_hostile_plan_deletes_nothing(dataset: Path, tmp_path: Path) -> None:
     run.dir.plan.write_bytes(replace(run.plan, layers=forged, fingerprint=fingerprint(forged)).dump())
     restart(dataset)
     assert precious.is_dir()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../../precious"},
+        {"name": "/precious"},
+        {"replaces": Replaced("./color/2", "../../precious")},
+        {"replaces": Replaced("./color/2", "..")},
+        {"replaces": Replaced("./color/2", ".wkflow")},
+    ],
+)
+def test_a_plan_whose_mags_lead_elsewhere_is_refused(dataset: Path, changes: dict[str, Any]) -> None:
+    run = start(dataset)
+    forged = tuple(
+        replace(layer, targets=tuple(replace(target, **changes) for target in layer.targets))
+        for layer in run.plan.layers
+    )
+    run.dir.plan.write_bytes(replace(run.plan, layers=forged, fingerprint=fingerprint(forged)).dump())
+    with pytest.raises(ConflictError, match="damaged"):
+        find(dataset)
+
+
+def test_a_plan_that_keeps_files_of_a_stranger_is_not_continued(dataset: Path, tmp_path: Path) -> None:
+    publish_all(compute(start(dataset)))
+    run = start(dataset, bbox="0,0,0,8,8,8")
+    forged = tuple(
+        replace(layer, targets=tuple(replace(target, keeps=str(tmp_path / "secret")) for target in layer.targets))
+        for layer in run.plan.layers
+    )
+    assert all(target.keeps for layer in run.plan.layers for target in layer.targets)
+    run.dir.plan.write_bytes(replace(run.plan, layers=forged, fingerprint=fingerprint(forged)).dump())
+    with pytest.raises(ConflictError, match="other options"):
+        find(dataset, bbox="0,0,0,8,8,8")
 
 
 def test_a_plan_that_was_changed_is_refused(dataset: Path) -> None:

@@ -5,15 +5,17 @@ Chunks are compressed one by one, and their order is fixed, so that bytes depend
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wkflow.arrays.checksum import file_checksum
 from wkflow.arrays.format import stored_format
 from wkflow.arrays.layout import CHUNK, ArrayLayout, Extra
 from wkflow.arrays.morton import MortonOrder
@@ -41,10 +43,22 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class KeptFile:
+    """A file of another array, which becomes a file of this one under the same name."""
+
+    source: str
+    path: str
+    size: int
+    checksum: int
+
+
+@dataclass(frozen=True)
 class EncodedTile:
-    """A compressed tile. ``parts``: for each file its place, the number of its first chunk, and chunks (None: zeros)."""
+    """A compressed tile. ``parts``: for each file its place, the number of its first chunk, and chunks (None: zeros); ``kept``:
+    whole files that are taken over instead."""
 
     parts: tuple[tuple[Place, int, tuple[bytes | None, ...]], ...]
+    kept: tuple[KeptFile, ...] = ()
 
 
 class TileEncoder:
@@ -99,6 +113,16 @@ class TileEncoder:
                 payloads = tuple(self._compress(part[chunk]) for chunk in self._chunks)
                 parts.append((layout.per_axis(channel_cell, shard, extra), self._first(box, shard), payloads))
         return EncodedTile(tuple(parts))
+
+    def kept(self, directory: Path, names: Iterable[str]) -> EncodedTile:
+        """Those of the named files of another array of this layout that exist. Raises ``OSError``."""
+        found = []
+        for name in names:
+            path = directory / name
+            if path.is_file():
+                checksum = file_checksum(path, self._format.head_length)
+                found.append(KeptFile(str(path.resolve()), name, path.stat().st_size, checksum))
+        return EncodedTile((), tuple(found))
 
     def size(self, encoded: EncodedTile) -> int:
         """Bytes of a tile's chunks on disk, if something else is stored in the same files."""

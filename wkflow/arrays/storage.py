@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -83,6 +84,10 @@ class Storage:
         checksum = extend(extend(0, content[head_length:]), content[:head_length])
         self._begin(StoredFile(name, len(content), checksum), partial(_write, self._temporary(), content))
 
+    def keep(self, source: str, file: StoredFile) -> None:
+        """Begin to take over a file that lies elsewhere: a hard link, or a copy if the file system cannot do that."""
+        self._begin(file, partial(_link, source, self._temporary()))
+
     def flush(self) -> tuple[StoredFile, ...]:
         """Wait until everything is durable and in place. Returns the files stored since the last call, sorted by path."""
         while self._pending:
@@ -139,6 +144,18 @@ def _checked(move_to: Callable[[str], None], path: str) -> None:
 
 def _write(temporary: str, content: bytes, final: str) -> None:
     _settle(open(temporary, "wb", buffering=0), final, content)  # noqa: PTH123, SIM115
+
+
+def _link(source: str, temporary: str, final: str) -> None:
+    try:
+        os.link(source, temporary)
+    except OSError:  # another file system, or one without links
+        with open(source, "rb") as there, open(temporary, "wb") as here:  # noqa: PTH123
+            shutil.copyfileobj(there, here, 2**20)
+            here.flush()
+            os.fsync(here.fileno())
+    os.replace(temporary, final)  # noqa: PTH105
+    step("shard.kept")
 
 
 def _settle(file: BinaryIO, final: str, content: bytes = b"") -> None:

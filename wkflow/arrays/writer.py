@@ -55,6 +55,8 @@ class RegionWriter(TileEncoder):
         if places:
             for place in sorted(self._open.keys() - places):
                 self._close_shard(place)
+        for kept in encoded.kept:
+            self._storage.keep(kept.source, StoredFile(kept.path, kept.size, kept.checksum))
         for place, first, payloads in encoded.parts:
             if not any(payloads):
                 continue

@@ -220,6 +220,14 @@ def downsample(  # noqa: PLR0913 the options of the command
             help="Make existing mags anew, too, from the finest one. They are replaced all at once, when new ones are complete.",
         ),
     ] = False,
+    bbox: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,Z,W,H,D",
+            rich_help_panel=_MAGS,
+            help="Make existing mags anew where mag 1 was changed: corner and shape in voxels of mag 1. Other files are kept.",
+        ),
+    ] = None,
     interpolation_mode: Annotated[
         list[str] | None,
         typer.Option(
