@@ -30,6 +30,7 @@ from wkflow.planner import Planned, make_plan
 from wkflow.publish import check_free, is_listed
 from wkflow.rundir import POINTER, RunDir, hidden_dir, read_pointer, write_pointer
 from wkflow.target import known_home, open_target
+from wkflow.versions import note_versions
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def continued_run(config: Config) -> Run:
     if run_dir is None:
         raise ConflictError("the folder of the run is not to be found", where=home, hint="run the command again")
     return Run(Plan.load(run_dir.plan), run_dir, (), stored=True)
+
+
+def finished_run(run_dir: RunDir, config: Config) -> Run:
+    """The run in a folder; one that had nothing to do has left none."""
+    return Run(Plan.load(run_dir.plan), run_dir, (), stored=True) if run_dir.plan.is_file() else current_run(config)
 
 
 def dataset_state(dataset: Dataset) -> str:
@@ -126,6 +132,7 @@ def begin(run: Run, config: Config) -> None:
         run.dir.path.mkdir(parents=True, exist_ok=True)
         content = yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
         replace_file(run.dir.config, content.encode())
+        note_versions(run.dir)
         if not run.stored:
             replace_file(run.dir.plan, run.plan.dump())
             step("plan.written")

@@ -1,0 +1,34 @@
+"""Which versions of which programs have worked on a run."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from wkflow import __version__
+from wkflow.files import read_json, write_json
+from wkflow.rundir import RunDir
+
+_LIBRARIES = ("snakemake", "tensorstore", "numpy", "numba", "wkw")
+
+Versions = dict[str, str]
+
+
+def versions() -> Versions:
+    """Of this process."""
+    return {"wkflow": __version__, "python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def note_versions(run_dir: RunDir) -> None:
+    """Add those of this start to those of earlier ones, if they differ."""
+    known = noted_versions(run_dir)
+    if (ours := versions()) not in known:
+        write_json(run_dir.versions, [*known, ours])
+
+
+def noted_versions(run_dir: RunDir) -> list[Versions]:
+    """Those of all starts of a run, the first one first; none if it was made before they were noted."""
+    content: Any = read_json(run_dir.versions)
+    listed = content if isinstance(content, list) else []
+    return [{str(name): str(text) for name, text in one.items()} for one in listed if isinstance(one, dict)]
