@@ -177,12 +177,11 @@ def _plan(opened: Opened, config: Config, environ: Mapping[str, str], earlier: P
 
 
 def _is_intact(run: Run, dataset: Dataset) -> bool:
-    """Whether the mags that the run has published are still part of the dataset."""
+    """Whether the mags that the run has published are still part of the dataset. A server gives them paths of its own."""
     listed = {(layer.name, entry.mag): entry for layer in dataset.layers for entry in layer.mags}
     published = [layer for layer in run.plan.layers if run.dir.published(layer.id).is_file()]
-    return all(
-        is_listed(target, listed.get((layer.name, target.mag))) for layer in published for target in layer.targets
-    )
+    entries = [(target, listed.get((layer.name, target.mag))) for layer in published for target in layer.targets]
+    return all(entry is not None if run.plan.remote else is_listed(target, entry) for target, entry in entries)
 
 
 def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:
