@@ -64,14 +64,16 @@ def test_a_finished_run_can_be_reported_again_without_doing_anything(dataset: Pa
 
 
 def test_the_same_done_again_differs_in_times_only(dataset: Path, tmp_path: Path) -> None:
+    dataset.rename(tmp_path / "original")
     facts = []
-    for name in ("one", "two"):
-        shutil.copytree(dataset, tmp_path / name / "dataset")
-        wkflow("downsample", "dataset", "--provenance", cwd=tmp_path / name)
-        facts.append(json.loads((tmp_path / name / "dataset/provenance.json").read_text()))
-    one, two = ({key: value for key, value in fact.items() if key != "times"} for fact in facts)
-    assert json.dumps(one).replace("/one/", "/two/") == json.dumps(two)
-    assert facts[0]["times"] != facts[1]["times"]
+    for _ in range(2):
+        shutil.rmtree(dataset, ignore_errors=True)
+        shutil.copytree(tmp_path / "original", dataset)
+        assert wkflow("downsample", dataset, "--provenance").returncode == 0
+        facts.append(json.loads((dataset / "provenance.json").read_text()))
+    times = [fact.pop("times") for fact in facts]
+    assert facts[0] == facts[1]
+    assert times[0] != times[1]
 
 
 def test_a_run_that_was_interrupted_is_told_as_a_whole(dataset: Path, tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ class TestServer:
         facts = json.loads((tmp_path / "provenance.json").read_text())
         assert facts["dataset"] == address
         assert facts["options"]["transfer_mode"] == "http"
-        assert all(source["address"].startswith(remote.server.url) for source in sources(facts))
+        assert all(source["address"].startswith("http://127.0.0.1:") for source in sources(facts))
         for path in (page, tmp_path / "provenance.json", *files(remote.home)):
             assert EDITOR.encode() not in path.read_bytes()
 

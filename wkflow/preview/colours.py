@@ -17,7 +17,9 @@ Pixels = npt.NDArray[np.uint8]
 """``[y, x]`` (gray) or ``[y, x, 3]``."""
 
 _PERCENTILES = (0.5, 99.5)
-_LARGEST = 1e30  # what float32 can subtract
+LARGEST = 1e30
+"""Values beyond count as this: what float32 can subtract."""
+
 _TABLE = 251
 _GOLDEN = 0.618033988749895
 
@@ -49,7 +51,7 @@ def contrast_of(pieces: Iterable[Voxels]) -> Contrast:
         values = values[np.isfinite(values)]
     if not values.size:
         return FULL
-    bounded = np.clip(values.astype(np.float64), -_LARGEST, _LARGEST)
+    bounded = np.clip(values.astype(np.float64), -LARGEST, LARGEST)
     low, high = (float(value) for value in np.percentile(bounded, _PERCENTILES))
     if high > low:
         return Contrast(low, high)

@@ -10,7 +10,7 @@ import numpy as np
 from wkflow.arrays.reader import Voxels
 from wkflow.dataset.properties import Layer
 from wkflow.geometry import Mag
-from wkflow.preview.colours import label_colours
+from wkflow.preview.colours import LARGEST, label_colours
 from wkflow.preview.slices import Slices
 
 _MOST_VALUES = 65_536
@@ -59,14 +59,14 @@ class Samples:
 
 
 def _value_histograms(kept: list[tuple[Mag, Voxels]]) -> list[Histogram]:
-    finite = [(mag, values[np.isfinite(values)].astype(np.float64)) for mag, values in kept]
+    finite = [(mag, np.clip(values[np.isfinite(values)].astype(np.float64), -LARGEST, LARGEST)) for mag, values in kept]
     together = np.concatenate([values for _, values in finite])
     if not together.size:
         return []
     low, high = (float(edge) for edge in np.percentile(together, (_MARGIN, 100 - _MARGIN)))
     if kept[0][1].dtype == np.uint8:
         low, high = 0.0, 256.0
-    if not np.isfinite(high - low) or not high - low > abs(low) * 1e-12:
+    if not high - low > abs(low) * 1e-12:
         return []
     return [_value_histogram(mag, values, low, high) for mag, values in finite]
 
