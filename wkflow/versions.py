@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from wkflow import __version__
@@ -16,14 +17,19 @@ Versions = dict[str, str]
 
 
 def versions() -> Versions:
-    """Of this process."""
-    return {"wkflow": __version__, "python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    """Of this process; jobs in an environment of their own have no Snakemake."""
+    found = {"wkflow": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def note_versions(run_dir: RunDir) -> None:
     """Add those of this start to those of earlier ones, if they differ."""
     known = noted_versions(run_dir)
-    if (ours := versions()) not in known:
+    ours = versions()
+    if not any(ours.items() <= one.items() for one in known):
         write_json(run_dir.versions, [*known, ours])
 
 
