@@ -20,7 +20,7 @@ from wkflow.preview import slices
 from wkflow.preview.colours import Contrast, contrast_of, label_colours
 from wkflow.preview.lengths import round_length, shown
 from wkflow.preview.pictures import LayerPicture, layer_pictures
-from wkflow.preview.planes import PLANES, Window, choose_window, voxels_read
+from wkflow.preview.planes import PLANES, Cells, Window, choose_window
 from wkflow.preview.sheet import png
 
 XY, XZ, YZ = PLANES
@@ -41,7 +41,7 @@ class TestPlanes:
 
     def test_all_mags_show_the_same_part_at_the_same_scale(self) -> None:
         for mag in (Mag(1, 1, 1), Mag(4, 4, 1), Mag(16, 16, 8)):
-            window = choose_window(BOX, mag, NM4, pixels=64, cell=(32, 32, 32), most_voxels=2**24)
+            window = choose_window(BOX, mag, NM4, pixels=64, cells=Cells((32, 32, 32)), most_voxels=2**24)
             assert window == Window(BOX, is_whole=True)
 
     def test_the_slice_goes_through_the_middle_in_each_mag(self) -> None:
@@ -57,23 +57,33 @@ class TestPlanes:
 
     def test_of_a_huge_slice_only_the_middle_is_shown_one_voxel_per_pixel(self) -> None:
         huge = Box((0, 0, 0), (100_000, 100_000, 20_000))
-        window = choose_window(huge, Mag(1, 1, 1), (4.0, 4.0, 8.0), pixels=256, cell=(32, 32, 32), most_voxels=2**24)
+        window = choose_window(
+            huge, Mag(1, 1, 1), (4.0, 4.0, 8.0), pixels=256, cells=Cells((32, 32, 32)), most_voxels=2**24
+        )
         assert window is not None
         assert not window.is_whole
         assert window.box == Box((49_872, 49_872, 9_936), (50_128, 50_128, 10_064))
         assert window.picture_size(XZ, (4.0, 4.0, 8.0), 256) == (256, 256)
-        assert voxels_read(window, huge, Mag(1, 1, 1), (32, 32, 32)) <= 2**24
+        assert Cells((32, 32, 32)).voxels(window, huge, Mag(1, 1, 1)) <= 2**24
 
     def test_a_window_shrinks_until_its_chunks_can_be_read_and_gives_up_at_one(self) -> None:
         huge = Box((0, 0, 0), (100_000, 100_000, 20_000))
-        window = choose_window(huge, Mag(1, 1, 1), NM4, pixels=256, cell=(64, 64, 64), most_voxels=2 * 64**3)
+        window = choose_window(huge, Mag(1, 1, 1), NM4, pixels=256, cells=Cells((64, 64, 64)), most_voxels=2 * 64**3)
         assert window is not None
         assert window.box.shape == (64, 64, 64) or max(window.box.shape) < 64
-        assert choose_window(huge, Mag(1, 1, 1), NM4, pixels=256, cell=(512, 512, 512), most_voxels=2**20) is None
+        assert (
+            choose_window(huge, Mag(1, 1, 1), NM4, pixels=256, cells=Cells((512, 512, 512)), most_voxels=2**20) is None
+        )
+
+    def test_chunks_are_decoded_whole_and_files_of_a_server_end_with_the_layer(self) -> None:
+        small, window = Box((0, 0, 0), (50, 40, 30)), Window(Box((0, 0, 0), (50, 40, 30)), is_whole=True)
+        assert Cells((1024, 1024, 1024)).voxels(window, small, Mag(1, 1, 1)) == 1024**3
+        assert Cells((8, 8, 8), (1024, 1024, 1024)).voxels(window, small, Mag(1, 1, 1)) == 50 * 40 * 30
+        assert Cells((8, 8, 8)).voxels(window, small, Mag(1, 1, 1)) == 56 * 40 * 8
 
     @pytest.mark.parametrize("mag", [Mag(1, 1, 1), Mag(8, 8, 1), Mag(64, 64, 64)])
     def test_the_middle_of_a_coarse_mag_is_at_least_one_voxel_and_inside_of_the_layer(self, mag: Mag) -> None:
-        window = choose_window(BOX, mag, NM4, pixels=2, cell=(1, 1, 1), most_voxels=1)
+        window = choose_window(BOX, mag, NM4, pixels=2, cells=Cells((1, 1, 1)), most_voxels=1)
         assert window is not None
         assert not window.box.is_empty
         assert BOX.contains(window.box)

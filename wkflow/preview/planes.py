@@ -72,28 +72,37 @@ class Window:
         return width, height
 
 
-def choose_window(
-    layer_box: Box, mag: Mag, voxel_size: Edges, *, pixels: int, cell: Vec3, most_voxels: int
-) -> Window | None:
-    """All of the layer, if no slice of ``mag`` touches cells of more than ``most_voxels`` voxels in all; else as much of its
-    middle as fills ``pixels`` with one voxel each, or less. None: not even one cell can be read.
+@dataclass(frozen=True)
+class Cells:
+    """What is read at once, in voxels of a mag: chunks, which are decoded as a whole, and on a server whole files, which have
+    nothing outside of the layer (None: parts of files are read)."""
 
-    ``cell``: what is read at once, in voxels of ``mag``.
-    """
+    chunk: Vec3
+    file: Vec3 | None = None
+
+    def voxels(self, window: Window, layer_box: Box, mag: Mag) -> int:
+        """Those that the largest slice takes."""
+        slices = [window.slice_box(plane, mag) for plane in PLANES]
+        decoded = max(box.align(self.chunk).volume for box in slices)
+        if self.file is None:
+            return decoded
+        whole = layer_box.in_mag(mag)
+        return max(decoded, *(box.align(self.file).intersect(whole).volume for box in slices))
+
+
+def choose_window(
+    layer_box: Box, mag: Mag, voxel_size: Edges, *, pixels: int, cells: Cells, most_voxels: int
+) -> Window | None:
+    """All of the layer, if each slice of ``mag`` takes at most ``most_voxels``; else as much of its middle as fills ``pixels`` with
+    one voxel each, or less. None: not even one cell can be read."""
     window = Window(layer_box, is_whole=True)
     edge = pixels * min(length * factor for length, factor in zip(voxel_size, mag, strict=True))
-    while voxels_read(window, layer_box, mag, cell) > most_voxels:
+    while cells.voxels(window, layer_box, mag) > most_voxels:
         if all(length <= factor for length, factor in zip(window.box.shape, mag, strict=True)):
             return None
         window = Window(_middle(layer_box, mag, voxel_size, edge), is_whole=False)
         edge /= 2
     return window
-
-
-def voxels_read(window: Window, layer_box: Box, mag: Mag, cell: Vec3) -> int:
-    """Voxels of the cells that the largest slice touches, as far as they are in the layer."""
-    whole = layer_box.in_mag(mag)
-    return max(window.slice_box(plane, mag).align(cell).intersect(whole).volume for plane in PLANES)
 
 
 def _middle(box: Box, mag: Mag, voxel_size: Edges, edge: float) -> Box:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +15,9 @@ from wkflow.arrays.reader import Reader, Voxels, open_reader
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import ArrayError, WkflowError
 from wkflow.existing import ExistingMag, ExistingMags
-from wkflow.geometry import Mag, Vec3
+from wkflow.geometry import Mag
 from wkflow.plan import SourceMag
-from wkflow.preview.planes import PLANES, Edges, Plane, Window, choose_window
+from wkflow.preview.planes import PLANES, Cells, Edges, Plane, Window, choose_window
 
 MOST_BYTES = 24 * 2**20
 """Decoded bytes of the chunks that one slice touches; of a server, of the files."""
@@ -70,10 +71,10 @@ class Slicer:
         return last.find(layer, entry)
 
     def _window(self, layer: Layer, mag: Mag, array: ExistingMag) -> Window:
-        cell: Vec3 = array.info.shard if "://" in array.address else array.info.chunk
-        voxel = layer.num_channels * array.info.dtype.itemsize
+        cells = Cells(array.info.chunk, array.info.shard if "://" in array.address else None)
+        voxel = array.info.chunk_bytes // prod(array.info.chunk) or layer.num_channels * array.info.dtype.itemsize
         window = choose_window(
-            layer.box, mag, self._voxel_size, pixels=self._pixels, cell=cell, most_voxels=MOST_BYTES // voxel
+            layer.box, mag, self._voxel_size, pixels=self._pixels, cells=cells, most_voxels=MOST_BYTES // voxel
         )
         if window is None:
             raise ArrayError(f"a slice would take more than {MOST_BYTES >> 20} MiB of reading")
