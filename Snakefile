@@ -25,6 +25,11 @@ include: "workflow/rules/downsample.smk"
 include: "workflow/rules/publish.smk"
 
 
+if RULES.reports:
+
+    include: "workflow/rules/report.smk"
+
+
 if RULES.plan.remote:
 
     include: "workflow/rules/remote.smk"

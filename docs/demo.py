@@ -8,15 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import tensorstore
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 
 DEMO = Path("demo").absolute()
 SIZE = (300, 280, 90)
-SHADES = " .:-=+*#%@"
 
 
 def main() -> None:
@@ -40,18 +37,9 @@ def main() -> None:
             path = dataset / mag["path"]
             stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
             print(f"  {layer['name']:6} mag {'-'.join(map(str, mag['mag'])):6} {stored / 1e3:8.1f} kB in {path}")
-    coarsest = dataset / properties["dataLayers"][0]["mags"][-1]["path"]
-    print(f"\nthe middle of {coarsest}:")
-    show(coarsest)
-
-
-def show(mag: Path) -> None:
-    """Draw a slice of an array, to see that there is something in it."""
-    array = tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": str(mag)}}).result()
-    x, y, z = (-(-n // f) for n, f in zip(SIZE, (4, 4, 2), strict=True))
-    image = array[0, :x, :y, z // 2].read().result()[::1, ::2]
-    for row in image.T:
-        print("  " + "".join(SHADES[int(value) * len(SHADES) // 256] for value in row))
+    print("\n$ wkflow preview", dataset, "-o", DEMO / "preview.png", flush=True)
+    preview = [sys.executable, "-m", "wkflow", "preview", str(dataset), "-o", str(DEMO / "preview.png")]
+    subprocess.run(preview, check=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import program
 from wkflow.levels import Level
 from wkflow.publish import publish
 from wkflow.rundir import RunDir
+from wkflow.versions import note_versions
 
 
 def main() -> None:
@@ -21,7 +22,12 @@ def main() -> None:
     run_dir = RunDir(arguments.run_dir.absolute())
 
     error_note = run_dir.error(f"{arguments.layer}.published")
-    program.run(lambda: publish(run_dir, arguments.layer, arguments.verify), error_note)
+    program.run(lambda: work(run_dir, arguments.layer, arguments.verify), error_note)
+
+
+def work(run_dir: RunDir, layer: str, level: Level) -> None:
+    note_versions(run_dir)
+    publish(run_dir, layer, level)
 
 
 if __name__ == "__main__":

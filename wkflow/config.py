@@ -234,6 +234,16 @@ class Config(BaseModel):
         description="A file that is written when everything is done and verified, for workflows that depend on this one.",
         examples=["results/downsampled.json"],
     )
+    report: str | None = Field(
+        default=None,
+        description="A page (HTML) that is written when everything is done: what was made of what, how fast, and pictures. "
+        "The same facts for programs, provenance.json, are written beside it.",
+        examples=["results/report.html"],
+    )
+    provenance: bool = Field(
+        default=False,
+        description="Write provenance.json into the dataset's folder, too. For local datasets.",
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Config:

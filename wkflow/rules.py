@@ -20,6 +20,7 @@ from wkflow.geometry import Mag
 from wkflow.lock import is_held
 from wkflow.plan import Job, Plan
 from wkflow.remote.credentials import SHARING_TOKEN, TOKEN
+from wkflow.report.places import report_places
 from wkflow.resources import JobResources, Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run, continued_run, current_run
 from wkflow.rundir import RunDir
@@ -93,6 +94,10 @@ class Rules:
         return self.config.receipt
 
     @property
+    def reports(self) -> list[str]:
+        return [str(place) for place in report_places(self.config, self.plan)]
+
+    @property
     def plan_file(self) -> str:
         return self._path(self.dir.plan)
 
@@ -102,10 +107,13 @@ class Rules:
     def log(self, name: str) -> str:
         return self._path(self.dir.log(name))
 
+    def benchmark(self, job_id: str) -> str:
+        return self._path(self.dir.benchmark(job_id))
+
     def everything(self) -> list[str]:
         """The files that a finished run has."""
         self._take()
-        return [self.receipt] if self.receipt else self.published()
+        return [*self.reports, *([self.receipt] if self.receipt else self.published())]
 
     def published(self) -> list[str]:
         self._take()
@@ -221,7 +229,7 @@ class Rules:
         return str(path.relative_to(self.dir.path) if inside else path)
 
     def _check_braces(self) -> None:
-        for path in (self.plan_file, self.receipt or ""):
+        for path in (self.plan_file, self.receipt or "", *self.reports):
             if "{" in path or "}" in path:
                 raise UsageError(
                     "Snakemake takes braces in paths for wildcards",

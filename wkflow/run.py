@@ -30,6 +30,7 @@ from wkflow.planner import Planned, make_plan
 from wkflow.publish import check_free, is_listed
 from wkflow.rundir import POINTER, RunDir, hidden_dir, read_pointer, write_pointer
 from wkflow.target import known_home, open_target
+from wkflow.versions import note_versions
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def continued_run(config: Config) -> Run:
     if run_dir is None:
         raise ConflictError("the folder of the run is not to be found", where=home, hint="run the command again")
     return Run(Plan.load(run_dir.plan), run_dir, (), stored=True)
+
+
+def finished_run(run_dir: RunDir, config: Config) -> Run:
+    """The run in a folder; one that had nothing to do has left none."""
+    return Run(Plan.load(run_dir.plan), run_dir, (), stored=True) if run_dir.plan.is_file() else current_run(config)
 
 
 def dataset_state(dataset: Dataset) -> str:
@@ -126,6 +132,7 @@ def begin(run: Run, config: Config) -> None:
         run.dir.path.mkdir(parents=True, exist_ok=True)
         content = yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
         replace_file(run.dir.config, content.encode())
+        note_versions(run.dir)
         if not run.stored:
             replace_file(run.dir.plan, run.plan.dump())
             step("plan.written")
@@ -170,12 +177,11 @@ def _plan(opened: Opened, config: Config, environ: Mapping[str, str], earlier: P
 
 
 def _is_intact(run: Run, dataset: Dataset) -> bool:
-    """Whether the mags that the run has published are still part of the dataset."""
+    """Whether the mags that the run has published are still part of the dataset. A server gives them paths of its own."""
     listed = {(layer.name, entry.mag): entry for layer in dataset.layers for entry in layer.mags}
     published = [layer for layer in run.plan.layers if run.dir.published(layer.id).is_file()]
-    return all(
-        is_listed(target, listed.get((layer.name, target.mag))) for layer in published for target in layer.targets
-    )
+    entries = [(target, listed.get((layer.name, target.mag))) for layer in published for target in layer.targets]
+    return all(entry is not None if run.plan.remote else is_listed(target, entry) for target, entry in entries)
 
 
 def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:

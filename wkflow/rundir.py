@@ -12,6 +12,8 @@
         logs/
         begun.json                      when the latest start was, and what was done by then
         progress/                       voxels done, seconds, peak memory of each job
+        benchmarks/                     of each job, by Snakemake: seconds, memory, processor time
+        versions.json                   of wkflow and the libraries that worked on it, for each start with other ones
         errors/                         of failed jobs
         slurm.json                      names of the run's jobs in Slurm's queue
         kubernetes.json                 labels of the run's pods in a Kubernetes cluster
@@ -69,6 +71,13 @@ class RunDir:
 
     def progress(self, job_id: str) -> Path:
         return self.path / "progress" / f"{job_id}.json"
+
+    def benchmark(self, job_id: str) -> Path:
+        return self.path / "benchmarks" / f"{job_id}.tsv"
+
+    @property
+    def versions(self) -> Path:
+        return self.path / "versions.json"
 
     @property
     def begun(self) -> Path:

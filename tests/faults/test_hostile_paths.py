@@ -179,6 +179,7 @@ def test_the_run_directory_is_no_place_of_mags(sandbox: Path, place: str) -> Non
 OWN = (".wkflow", "color/.wkflow", ".wkflow/current.json", ".wkflow/publish.lock", "zarr.json", "color/zarr.json")
 OF_A_RUN = ("", "plan.json", "config.yaml", "markers", "markers/l0.s0.r0.json", "markers/l0.published.json")
 OF_A_RUN += ("progress", "progress/l0.s0.r0.json", "logs", "logs/snakemake.log", "errors", ".snakemake/locks")
+OF_A_RUN += ("benchmarks", "benchmarks/l0.s0.r0.tsv", "versions.json")
 STRANGE: dict[str, Callable[[Path, Path], object]] = {
     "file": lambda path, sandbox: path.symlink_to(sandbox / "precious" / "file"),
     "json": lambda path, sandbox: path.symlink_to(sandbox / "precious" / "object.json"),

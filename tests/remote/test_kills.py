@@ -46,6 +46,15 @@ def test_a_transfer_that_was_killed_at_one_step_after_the_other_is_ended_by_the_
         assert _source_requests(remote) == sources > 0  # what was made is not made again
 
 
+def test_a_run_that_was_cut_off_behind_its_first_layer_goes_on(tmp_path: Path) -> None:
+    with served(tmp_path) as remote:
+        remote.done()
+        (marker,) = remote.home.glob(".wkflow/*/markers/l1.published.json")
+        marker.unlink()
+        remote.done()
+        assert marker.is_file()
+
+
 def test_metadata_that_a_killed_job_has_half_written_are_no_part_of_the_mag(tmp_path: Path) -> None:
     with served(tmp_path) as remote:
         options = ("--layer-name", "color")

@@ -43,7 +43,8 @@ WRONG: list[tuple[str, Any]] = [
     *(("verify", value) for value in ("all", "Full", None, 1, True)),
     *(("ignore_space", value) for value in ("perhaps", None, 2, [True])),
     *(("run_dir", value) for value in (1, ["a"])),
-    *(("receipt", value) for value in (1, ["a"])),
+    *((key, value) for key in ("receipt", "report") for value in (1, ["a"])),
+    *(("provenance", value) for value in ("perhaps", None, 2)),
 ]
 
 

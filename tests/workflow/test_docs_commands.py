@@ -25,6 +25,7 @@ ELSEWHERE = {
     r"python wrapper_cli.py .*": "tests/workflow/test_clone.py",
     r".*--transfer-mode http https://webknossos.org/.*": "tests/workflow/test_user_page.py",
     r"wkflow info https://.*": "tests/workflow/test_info.py",
+    r"wkflow preview .*https://.*": "tests/workflow/test_preview.py",
     r"wkflow .*slurm.*|squeue .*|snakemake --profile profiles/slurm .*": "tests/slurm/test_runs.py",
     r"wkflow .*cluster-generic.*": "tests/slurm/test_runs.py",
     r"wkflow .* -- --profile my-cluster": "tests/slurm/test_runs.py",

@@ -15,6 +15,7 @@ from wkflow.cli.downsample import downsample
 from wkflow.cli.examples import examples
 from wkflow.cli.info import info
 from wkflow.cli.plan import plan
+from wkflow.cli.preview import preview
 from wkflow.cli.status import status
 from wkflow.cli.verify import verify
 from wkflow.errors import WkflowError
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (downsample, plan, status, info, verify, clean):
+for _command in (downsample, plan, status, info, preview, verify, clean):
     app.command(epilog=examples(_command.__name__))(_command)
 
 

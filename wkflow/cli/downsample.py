@@ -33,7 +33,7 @@ _MAGS = "Which mags"
 _STORAGE = "How mags are stored"
 _RUN = "The run"
 _OUTPUT = "Output"
-_PATHS = ("run_dir", "receipt")
+_PATHS = ("run_dir", "receipt", "report")
 
 
 def _one_of(choices: type[StrEnum]) -> str:
@@ -275,6 +275,20 @@ def downsample(  # noqa: PLR0913 the options of the command
             help="File to write when all is done, for workflows that depend on it.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            rich_help_panel=_OUTPUT,
+            help="Page to write when all is done: facts, pictures and times; with provenance.json beside it.",
+        ),
+    ] = None,
+    provenance: Annotated[
+        bool,
+        typer.Option(
+            "--provenance", rich_help_panel=_OUTPUT, help="Write provenance.json into the dataset's folder, too."
+        ),
+    ] = False,
     ignore_space: Annotated[
         bool,
         typer.Option(
@@ -341,7 +355,8 @@ def asked(options: Mapping[str, Any]) -> tuple[Config, Execution]:
         "interpolation_modes": of_layers,
         **{name: str(absolute_path(options[name], f"--{name.replace('_', '-')}")) for name in _PATHS if options[name]},
     }
-    others = {name: value for name, value in options.items() if name in Config.model_fields and name not in _PATHS}
+    given = {name: value for name, value in options.items() if value is not None}
+    others = {name: value for name, value in given.items() if name in Config.model_fields and name not in _PATHS}
     return Config.of({**how.options, **others, **values}), how
 
 

@@ -12,6 +12,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("look first", "--dry-run /path/to/dataset"),
         ("one layer, up to mag 16", "--layer-name color --coarsest-mag 16 /path/to/dataset"),
         ("mag 1 was edited: make the other mags anew", "--overwrite /path/to/dataset"),
+        ("with a page that tells what was done, and shows it", "--report report.html /path/to/dataset"),
         ("a dataset on a server; the token is in WK_TOKEN", f"--transfer-mode http {URL}"),
         ("on a cluster", "--distribution-strategy slurm --job-resources mem=4G /path/to/dataset"),
     ),
@@ -22,6 +23,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
     "status": (("is it still at work?", "/path/to/dataset"), ("for programs", "--json /path/to/dataset")),
     "info": (("which mags are there?", "/path/to/dataset"), ("on a server", URL)),
+    "preview": (
+        ("slices of all mags as an image", "-o preview.png /path/to/dataset"),
+        ("one layer of a dataset on a server", f"--layer-name color {URL}"),
+    ),
     "verify": (
         ("a few blocks of each mag", "/path/to/dataset"),
         ("every voxel, with a report", "--full --report report.json /path/to/dataset"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from wkflow.cli import early
-from wkflow.cli.display import display_for, outlook
+from wkflow.cli.display import Display, display_for, outlook
 from wkflow.config import Config
 from wkflow.errors import HeldError, PipelineError, UsageError
 from wkflow.failure import explain_end
@@ -26,6 +26,7 @@ from wkflow.notices import Notices
 from wkflow.progress import Watch
 from wkflow.receipt import receipt
 from wkflow.remote.credentials import without_secrets
+from wkflow.report.places import check_report_places, report_places
 from wkflow.resources import shortages
 from wkflow.run import Run, begin
 from wkflow.rundir import RunDir
@@ -53,9 +54,11 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     for note in [*run.notes, *how.notes, *_warnings(run, config, how)]:
         display.say(note)
     was_done = run.is_done
+    check_report_places(config, run.plan)
     if not run.plan.layers or (was_done and not extra):
         _write_receipt(config)
         display.say(_nothing_to_do(run))
+        _write_reports(run, config, display)
         return
     _check_receipt(config)
     if not extra:  # otherwise Snakemake itself takes the dataset, unless it is told to do something else
@@ -86,6 +89,7 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     display.summary(watch, time.monotonic() - began)
     if run.plan.remote:
         display.say(_handed_over(run, config))
+    _write_reports(run, config, display)
 
 
 def _warnings(run: Run, config: Config, how: Execution) -> list[str]:
@@ -126,6 +130,14 @@ def _write_receipt(config: Config) -> None:
             write_json(Path(config.receipt), content)
 
 
+def _write_reports(run: Run, config: Config, display: Display) -> None:
+    if places := report_places(config, run.plan):
+        from wkflow.report.write import write_reports  # images and templates take a while to be imported
+
+        write_reports(run, config)
+        display.say(f"report: {places[0]}")
+
+
 def _nothing_to_do(run: Run) -> str:
     made = [f"layer {layer.name!r} has " + ", ".join(str(t.mag) for t in layer.targets) for layer in run.plan.layers]
     return "nothing to do" + (f": {'; '.join(made)}" if made else "")
@@ -139,7 +151,8 @@ def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
     its first rule, and a new folder in which it did not goes again (unless it failed: there are logs in it).
     """
     new = [path for path in (run.dir.path, *run.dir.path.parents) if not path.exists()]
-    ours = config.model_copy(update={"receipt": None})  # the receipt is written here, when Snakemake is done
+    # Receipt and reports are written here, when Snakemake is done.
+    ours = config.model_copy(update={"receipt": None, "report": None, "provenance": False})
     if run.plan.remote:
         ours = ours.model_copy(update={"run_dir": run.plan.dataset})
     begin(replace(run, stored=True) if extra else run, ours)

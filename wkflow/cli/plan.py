@@ -14,7 +14,7 @@ from wkflow.errors import UsageError
 from wkflow.files import replace_file
 from wkflow.run import current_run
 
-_FOR_RUNS = ("dry_run_", "receipt", "restart", "yes", "quiet", "verbose", "token")
+_FOR_RUNS = ("dry_run_", "receipt", "report", "provenance", "restart", "yes", "quiet", "verbose", "token")
 """Options of `downsample` that say nothing about what is done."""
 
 _OUTPUT = "Output"

@@ -7,6 +7,8 @@ rule downsample:
         RULES.marker("{layer}.{step}.{region}"),
     log:
         RULES.log("{layer}.{step}.{region}"),
+    benchmark:
+        RULES.benchmark("{layer}.{step}.{region}")
     wildcard_constraints:
         layer=r"l\d+",
         step=r"s\d+",

@@ -1,0 +1,92 @@
+"""``wkflow preview``: pictures of a dataset's mags, as one image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wkflow.cli.opening import open_any
+from wkflow.config import absolute_path
+from wkflow.dataset.properties import Dataset, Layer
+from wkflow.errors import ArrayError, UsageError
+from wkflow.existing import ExistingMags
+from wkflow.files import replace_file
+from wkflow.modes import AccessMode
+from wkflow.opened import Opened
+
+
+def preview(
+    context: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="The image to write.")] = Path(
+        "preview.png"
+    ),
+    layer_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Name of the layer to show; can be given several times. Default: all layers."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="WK_TOKEN", metavar="TOKEN", help="Authentication token, for datasets on a server."),
+    ] = None,
+    access_mode: Annotated[
+        AccessMode | None,
+        typer.Option(
+            metavar="MODE",
+            help="How to read remote datasets: direct_path, zarr_streaming or proxy_path. "
+            "Default: zarr_streaming, which reads the least, and proxy_path for what cannot be streamed.",
+        ),
+    ] = None,
+) -> None:
+    """Draw slices through the middle of each mag, in xy, xz and yz, all at the same physical scale.
+
+    Little is read, however large a dataset is: where a slice would be too much, only its middle is shown.
+    """
+    if context.obj:
+        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    _ = token  # it is in the environment: see wkflow.cli.secret
+    place = writable(output, "--output")
+    from wkflow.preview.pictures import layer_pictures  # images are needed by nothing else
+    from wkflow.preview.sheet import png
+
+    opened = open_any(target, access_mode or AccessMode.ZARR_STREAMING)
+    layers = chosen(opened.dataset, layer_name)
+    pictures = list(layer_pictures(opened.dataset, layers, ways(opened, access_mode)))
+    mags = [mag for picture in pictures for mag in picture.mags]
+    if not any(mag.panels for mag in mags):
+        problem = next((note for mag in mags for note in mag.notes), "there are no mags")
+        raise ArrayError(f"nothing can be shown: {problem}", where=target)
+    replace_file(place, png(pictures))
+    typer.echo(f"{place}: {len(pictures)} layer(s), {len(mags)} mag(s)")
+
+
+def chosen(dataset: Dataset, names: list[str] | None) -> list[Layer]:
+    """The layers of these names, or all of them."""
+    return [dataset.layer(name) for name in names] if names else list(dataset.layers)
+
+
+def ways(opened: Opened, access: AccessMode | None) -> list[ExistingMags]:
+    """How to find arrays. On a server, what cannot be streamed is read from its files, unless one way is asked for."""
+    if opened.on_server is None or access is not None:
+        return [opened.existing]
+    return [opened.read_by(mode).existing for mode in (AccessMode.ZARR_STREAMING, AccessMode.PROXY_PATH)]
+
+
+def writable(path: Path, option: str) -> Path:
+    """What would fail in the end, is said now. Returns the absolute path."""
+    place = absolute_path(path, option)
+    if place.is_dir() or not place.parent.is_dir() or not os.access(place.parent, os.W_OK | os.X_OK):
+        raise UsageError("the file cannot be written there", where=place, hint=f"choose another {option}")
+    return place

@@ -1,0 +1,1 @@
+"""Pictures of a dataset: slices through the middle of each mag, at the same physical scale."""
