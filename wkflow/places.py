@@ -19,8 +19,8 @@ from wkflow.errors import DatasetError, UsageError
 from wkflow.plan import LayerPlan, Plan
 from wkflow.rundir import HIDDEN, RunDir, hidden_dir
 
-_FILES = ("plan.json", "config.yaml", "begun.json")
-_FOLDERS = ("markers", "transfers", "progress", "errors", "logs", ".snakemake")
+_FILES = ("plan.json", "config.yaml", "begun.json", "versions.json")
+_FOLDERS = ("markers", "transfers", "progress", "benchmarks", "errors", "logs", ".snakemake")
 _NOT_OURS = ("conda", "singularity")  # environments below .snakemake
 
 
