@@ -82,7 +82,19 @@ def _small_files(run_dir: RunDir, dataset: Dataset) -> list[Path]:
     if run_dir.path.is_relative_to(hidden_dir(dataset.root)):
         return [run_dir.path]
     ours = (
-        *("plan.json", "config.yaml", "begun.json", "versions.json", "benchmarks", "markers", "transfers", "progress", "errors", "logs", ".snakemake"),
+        *(
+            "plan.json",
+            "config.yaml",
+            "begun.json",
+            "versions.json",
+            "benchmarks",
+            "markers",
+            "transfers",
+            "progress",
+            "errors",
+            "logs",
+            ".snakemake",
+        ),
         *("slurm.json", "kubernetes.json", "notices.txt"),
     )
     return [run_dir.path / name for name in ours]
