@@ -12,9 +12,9 @@ import typer
 
 from wkflow import leftovers
 from wkflow.cli import dry_run, launch
-from wkflow.cli.completion import layer_names
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
+from wkflow.cli.parameters import Layers, Target
 from wkflow.config import Config, Interpolation, absolute_path, local_target
 from wkflow.errors import UsageError
 from wkflow.geometry import Mag
@@ -90,14 +90,7 @@ def _common_resources() -> dict[str, Any] | None:
 
 def downsample(  # noqa: PLR0913 the options of the command
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            show_default=False,
-            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
-        ),
-    ],
+    target: Target,
     sampling_mode: Annotated[
         SamplingMode,
         typer.Option(
@@ -105,14 +98,7 @@ def downsample(  # noqa: PLR0913 the options of the command
             help=f"How axes are halved: each by its own resolution, all alike, or x and y only ({_one_of(SamplingMode)}).",
         ),
     ] = SamplingMode.ANISOTROPIC,
-    layer_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=layer_names,
-            help="Name of the layer to downsample; can be given several times. Default: all layers.",
-        ),
-    ] = None,
+    layer_name: Layers = None,
     coarsest_mag: Annotated[
         str | None,
         typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from wkflow.cli.opening import open_any
+from wkflow.cli.parameters import AsJson, ReadBy, Target, Token, check_nothing_behind
 from wkflow.dataset.properties import Dataset
-from wkflow.errors import UsageError
 from wkflow.inventory import Found, inventory
 from wkflow.modes import AccessMode
 
@@ -25,30 +25,16 @@ _PIPE_WIDTH = 10_000
 
 def info(
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            show_default=False,
-            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="WK_TOKEN", metavar="TOKEN", help="Authentication token, for datasets on a server."),
-    ] = None,
-    access_mode: Annotated[
-        AccessMode,
-        typer.Option(metavar="MODE", help="How to read remote datasets: direct_path, zarr_streaming or proxy_path."),
-    ] = AccessMode.PROXY_PATH,
+    target: Target,
+    as_json: AsJson = False,
+    token: Token = None,
+    access_mode: ReadBy = AccessMode.PROXY_PATH,
 ) -> None:
     """Show the layers and mags of a dataset: shapes, types, formats, and what is missing.
 
     Only metadata are read, and nothing is written.
     """
-    if context.obj:
-        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    check_nothing_behind(context)
     _ = token  # it is in the environment: see wkflow.cli.secret
     opened = open_any(target, access_mode)
     found = list(inventory(opened.dataset, opened.existing))

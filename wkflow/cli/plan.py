@@ -10,7 +10,7 @@ import typer
 
 from wkflow.cli import dag, dry_run
 from wkflow.cli.downsample import asked, downsample
-from wkflow.errors import UsageError
+from wkflow.cli.parameters import check_nothing_behind
 from wkflow.files import replace_file
 from wkflow.run import current_run
 
@@ -32,8 +32,7 @@ def plan(context: typer.Context, as_json: AsJson = False, drawing: Drawing = Non
     For each new mag: what it is made from, its shape, chunks and files, the number of jobs and their memory, the bytes to read
     and write, and the time it takes. For the last two some blocks of the source are downsampled and thrown away.
     """
-    if context.obj:
-        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    check_nothing_behind(context)
     config, how = asked(options | dict.fromkeys(_FOR_RUNS))
     run = current_run(config)
     if drawing:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wkflow.cli.opening import open_any
+from wkflow.cli.parameters import Layers, Target, Token, check_nothing_behind
 from wkflow.config import absolute_path
 from wkflow.dataset.properties import Dataset, Layer
 from wkflow.errors import ArrayError, UsageError
@@ -20,27 +21,12 @@ from wkflow.opened import Opened
 
 def preview(
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            show_default=False,
-            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
-        ),
-    ],
+    target: Target,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="The image to write.")] = Path(
         "preview.png"
     ),
-    layer_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Name of the layer to show; can be given several times. Default: all layers."
-        ),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="WK_TOKEN", metavar="TOKEN", help="Authentication token, for datasets on a server."),
-    ] = None,
+    layer_name: Layers = None,
+    token: Token = None,
     access_mode: Annotated[
         AccessMode | None,
         typer.Option(
@@ -54,8 +40,7 @@ def preview(
 
     Little is read, however large a dataset is: where a slice would be too much, only its middle is shown.
     """
-    if context.obj:
-        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    check_nothing_behind(context)
     _ = token  # it is in the environment: see wkflow.cli.secret
     place = writable(output, "--output")
     from wkflow.preview.pictures import layer_pictures  # images are needed by nothing else

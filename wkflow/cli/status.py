@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from wkflow.cli.duration import duration
+from wkflow.cli.parameters import AsJson, Target, check_nothing_behind
 from wkflow.config import Config, absolute_path, local_target
 from wkflow.dataset.properties import read_dataset
 from wkflow.errors import UsageError
@@ -49,26 +50,18 @@ class State:
 
 def status(
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            show_default=False,
-            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
-        ),
-    ],
+    target: Target,
     run_dir: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="For a dataset on a server: the folder that was given with --run-dir."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far the latest run of a dataset is: at work, interrupted or done.
 
     Nothing is written, and no server is asked. Exits with 0 if the run is at work or done, with 1 if it was interrupted.
     """
-    if context.obj:
-        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    check_nothing_behind(context)
     state = _state(_home(target, run_dir))
     if state is None:
         typer.echo("no run is known here")

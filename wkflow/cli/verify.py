@@ -20,6 +20,7 @@ from rich.table import Table
 from wkflow.cli.display import display_for
 from wkflow.cli.launch import OUTPUT, Output, failure, snakemake
 from wkflow.cli.opening import open_any
+from wkflow.cli.parameters import Layers, ReadBy, Target, Token, check_nothing_behind
 from wkflow.cli.stop import Stopped
 from wkflow.config import absolute_path
 from wkflow.errors import PipelineError, UsageError, VerificationError
@@ -44,34 +45,16 @@ _SHOWN = 3  # findings of a mag; the report has all
 
 def verify(  # noqa: PLR0913 - the options of the command
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            show_default=False,
-            help="Path to a local WEBKNOSSOS dataset, or URL to a dataset on a WEBKNOSSOS server.",
-        ),
-    ],
-    layer_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Name of the layer to verify; can be given several times. Default: all layers."
-        ),
-    ] = None,
+    target: Target,
+    layer_name: Layers = None,
     full: Annotated[
         bool, typer.Option("--full", help="Compute every voxel once more, not only samples of every file.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="File to write with all that was found.")
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="WK_TOKEN", metavar="TOKEN", help="Authentication token, for datasets on a server."),
-    ] = None,
-    access_mode: Annotated[
-        AccessMode,
-        typer.Option(metavar="MODE", help="How to read remote datasets: direct_path, zarr_streaming or proxy_path."),
-    ] = AccessMode.PROXY_PATH,
+    token: Token = None,
+    access_mode: ReadBy = AccessMode.PROXY_PATH,
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Worker threads in all. Default: the usable CPUs.")
     ] = None,
@@ -82,8 +65,7 @@ def verify(  # noqa: PLR0913 - the options of the command
 
     The dataset is only read. Exits with 0 if all is fine, with 1 if something is missing, damaged or different.
     """
-    if context.obj:
-        raise UsageError("this command hands nothing on to Snakemake", where="--", hint="leave out what follows it")
+    check_nothing_behind(context)
     place = _report_place(report)
     cores = jobs or usable_cpus()
     _ = token  # it is in the environment: see wkflow.cli.secret
