@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from browser.browser import Browser
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+from terminal import shown
 
 IMAGES = Path(__file__).resolve().parent / "images"
 SIZE = (300, 280, 90)
@@ -24,6 +26,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         dataset, report, preview = (Path(folder, name) for name in ("cortex", "report.html", "preview.png"))
         make(dataset)
+        terminals(Path(folder))
         wkflow("downsample", "--coarsest-mag", "8", "--report", report, dataset)
         wkflow("preview", "--output", preview, dataset)
         save(Image.open(preview), "preview.png", 0.6)
@@ -35,10 +38,22 @@ def main() -> None:
                     save(Image.open(io.BytesIO(page.inner.screenshot())), name, 0.7)
 
 
-def make(dataset: Path) -> None:
+def terminals(folder: Path) -> None:
+    """A plan, and a run when it is halfway."""
+    dataset = folder / "my_dataset"
+    make(dataset, (600, 500, 400))
+    command = [sys.executable, "-m", "wkflow"]
+    plan = shown([*command, "plan", dataset], lambda text: "nothing was touched" in text, without=str(folder))
+    (IMAGES / "plan.svg").write_text(plan)
+    halfway = re.compile(r"\b[4-8]\d%.*running", re.DOTALL)
+    bars = shown([*command, "downsample", dataset], lambda text: bool(halfway.search(text)), without=str(folder))
+    (IMAGES / "bars.svg").write_text(bars)
+
+
+def make(dataset: Path, size: tuple[int, int, int] = SIZE) -> None:
     storage = Storage("zarr3", chunk=(32, 32, 32), shard=(256, 256, 256))
-    color = LayerSpec("color", size=SIZE, pattern="em", storage=storage)
-    cells = LayerSpec("cells", category="segmentation", dtype="uint32", size=SIZE, pattern="labels", storage=storage)
+    color = LayerSpec("color", size=size, pattern="em", storage=storage)
+    cells = LayerSpec("cells", category="segmentation", dtype="uint32", size=size, pattern="labels", storage=storage)
     make_dataset(DatasetSpec((color, cells), voxel_size=(11.24, 11.24, 28.0)), dataset)
 
 

@@ -107,8 +107,8 @@ def test_dry_run_shows_the_plan_and_touches_nothing(one_layer: Path) -> None:
     assert head[:8] == ["layer", "from", "new mag", "voxel size", "shape", "chunk", "file", "jobs"]
     assert head[8:] == ["reads", "writes", "memory", "work"]
     assert [row[:8] for row in rows] == [
-        ["[red]x", "1", "2", "2x2x2", "45x35x25", "32x32x32", "64x64x64", "1"],
-        ["[red]x", "2", "4", "4x4x4", "23x18x13", "32x32x32", "64x64x64", "same"],
+        ["[red]x", "1", "2", "2x2x2", "45x35x25", "32^3", "64^3", "1"],
+        ["[red]x", "2", "4", "4x4x4", "23x18x13", "32^3", "64^3", "same"],
     ]
     assert all(re.fullmatch(r"\d+\.\d [kM]B", cell) for row in rows for cell in row[8:11])
     assert re.fullmatch(r"writes about [\d.]+ kB, takes about \d\.\d s", takes[0])

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from wkflow.cli.duration import duration
 from wkflow.config import Config
+from wkflow.geometry import Vec3
 from wkflow.outlook import NewMag, Outlook, outlook
 from wkflow.run import Run
 from wkflow.strategy import Execution
@@ -74,8 +75,15 @@ def _row(mag: NewMag) -> list[str]:
         str(mag.source),
         str(mag.mag),
         "x".join(f"{edge:g}" for edge in mag.voxel_size),
-        *("x".join(map(str, shape)) for shape in (mag.shape, mag.chunk, mag.file)),
+        "x".join(map(str, mag.shape)),
+        _short(mag.chunk),
+        _short(mag.file),
         str(mag.jobs) if mag.jobs else "same",
         *("?" if size is None else decimal(size) for size in (mag.reads, mag.writes, mag.memory)),
         "?" if mag.seconds is None else duration(mag.seconds),
     ]
+
+
+def _short(shape: Vec3) -> str:
+    """Cubes are what is usual."""
+    return f"{shape[0]}^3" if len({*shape}) == 1 else "x".join(map(str, shape))
