@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from workflow.commands import ROOT, program, wkflow
 def offered(words: str) -> list[str]:
     """What bash is told for the last word."""
     environment = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-    done = program(shutil.which("wkflow") or "wkflow", environment={**environment, "_WKFLOW_COMPLETE": "complete_bash"})
+    done = program(
+        Path(sys.executable).parent / "wkflow", environment={**environment, "_WKFLOW_COMPLETE": "complete_bash"}
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -54,5 +56,5 @@ def test_each_command_s_help_ends_with_examples() -> None:
 
 
 def test_the_page_of_options_is_up_to_date() -> None:
-    done = program("python", "-c", "from wkflow.cli.pages import page; print(page(), end='')", cwd=ROOT)
+    done = program(sys.executable, "-c", "from wkflow.cli.pages import page; print(page(), end='')", cwd=ROOT)
     assert done.stdout == (ROOT / "docs" / "options.md").read_text(), "run python -m wkflow.cli.pages"

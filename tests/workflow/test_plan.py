@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import xml.etree.ElementTree as ET  # of a file that was just made here
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,6 @@ def test_a_drawing_that_cannot_be_written_is_told(dataset: Path) -> None:
 
 
 def test_one_command_is_enough_in_a_pipe(dataset: Path) -> None:
-    done = program("sh", "-c", f"python -m wkflow plan '{dataset}' | head -1")
+    done = program("sh", "-c", f"'{sys.executable}' -m wkflow plan '{dataset}' | head -1")
     assert done.returncode == 0
     assert done.stdout.startswith("layer")
