@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -210,4 +209,3 @@ def test_what_is_no_box_is_refused(outdated: Path, text: str) -> None:
     done = wkflow("downsample", f"--bbox={text}", outdated)
     assert done.returncode == 2
     assert "bbox" in done.stderr
-    assert json.loads((outdated / "datasource-properties.json").read_text())

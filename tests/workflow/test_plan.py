@@ -43,7 +43,6 @@ def test_bytes_are_foretold_within_a_fifth(tmp_path: Path, data_format: Any) -> 
         assert mag["shape"] == [-(-n // mag["mag"][0]) for n in SIZE]
         written += size
     assert content["writes"] == pytest.approx(written, rel=0.2)
-    assert [layer["name"] for layer in json.loads((dataset / "datasource-properties.json").read_text())["dataLayers"]]
 
 
 def test_the_options_are_those_of_downsample(dataset: Path) -> None:
