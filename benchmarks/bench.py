@@ -13,6 +13,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def main() -> None:
     oracle = arguments.oracle or ("none" if arguments.quick else "some")
     if oracle != "none" and not ORACLE.exists():
         parser.error("the reference is not installed: make oracle, or --oracle none")
-    command = " ".join(["python benchmarks/bench.py", *sys.argv[1:]])
+    command = " ".join(["python benchmarks/bench.py", *without_data(sys.argv[1:])])
     repeat = arguments.repeat or (1 if arguments.quick else 3)
     if arguments.data:
         arguments.data.mkdir(parents=True, exist_ok=True)
@@ -62,6 +63,16 @@ def main() -> None:
                 store(RESULTS, part, text)
             shutil.rmtree(work)
             work.mkdir()
+
+
+def without_data(given: Sequence[str]) -> Iterator[str]:
+    """The arguments but for ``--data``: where datasets lay changes nothing."""
+    words = iter(given)
+    for word in words:
+        if word == "--data":
+            next(words, None)
+        elif not word.startswith("--data="):
+            yield word
 
 
 def store(path: Path, part: str, text: str) -> None:

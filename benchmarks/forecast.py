@@ -49,24 +49,24 @@ def measure(setting: Setting) -> Result:
 def _measure(setting: Setting, data: Data) -> Row:
     original = made(data, setting.data)
     copy = setting.work / "copy"
-    looked, foretold, taken, sizes = [], [], [], (0, 0)
+    looked, estimated, taken, sizes = [], [], [], (0, 0)
     for _ in range(setting.repeat):
         linked(original, copy)
         began = monotonic()
         content = _planned(copy, data)
         looked.append(monotonic() - began)
-        foretold.append(content["seconds"])
+        estimated.append(content["seconds"])
         taken.append(run([sys.executable, "-m", "wkflow", "downsample", copy], environment=data.environment).wall)
         sizes = (content["writes"], sum(_stored(copy, mag) for mag in content["mags"]))
     shutil.rmtree(copy)
-    seconds, wall = median(foretold), median(taken)
+    seconds, wall = median(estimated), median(taken)
     return {
         "dataset": data.name,
         "plan, s": median(looked),
-        "foretold, MB": sizes[0] / 1e6,
+        "estimated, MB": sizes[0] / 1e6,
         "written, MB": sizes[1] / 1e6,
         "bytes wrong by": abs(sizes[0] / sizes[1] - 1),
-        "foretold, s": seconds,
+        "estimated, s": seconds,
         "taken, s": wall,
         "time wrong by": abs(seconds / wall - 1),
     }

@@ -49,9 +49,14 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"{_processor()}, {cores()} cores, {memory:.0f} GiB; {platform.system()} {platform.release()}, "
+        f"{_processor()}, {cores()} cores, {memory:.0f} GiB; {platform.system()} {_kernel()}, "
         f"Python {'.'.join(map(str, sys.version_info[:3]))}, {packages}{_oracle()}; {date.today().isoformat()}"
     )
+
+
+def _kernel() -> str:
+    """Its version without what is the machine's own: 6.18 of 6.18.44-generic."""
+    return ".".join(platform.release().split("-")[0].split(".")[:2])
 
 
 def _processor() -> str:

@@ -22,10 +22,14 @@ from tornado.web import Application, StaticFileHandler
 
 from wkflow.dataset.properties import Dataset, Layer, read_dataset
 from wkflow.errors import DatasetError, WkflowError
+from wkflow.files import read_json
 
 HERE = "127.0.0.1"
-DRIVERS = {"zarr": "zarr2", "zarr3": "zarr3"}
+DRIVERS = {"zarr": "zarr2", "zarr3": "zarr3", "n5": "n5", "neuroglancerPrecomputed": "neuroglancer-precomputed"}
 """What neuroglancer calls the formats that it reads."""
+
+N5_LISTS = ("scales", "downsamplingFactors")
+"""Attributes of the folder of a layer in n5 of which one has to list the mags: neuroglancer looks for nothing else."""
 
 
 class Files(StaticFileHandler):
@@ -57,9 +61,10 @@ async def show(dataset: Dataset) -> None:
 def state(dataset: Dataset, server: str) -> dict[str, Any]:
     """What neuroglancer shows at first: the middle of the first layer, all of it. Arrays start at 0 and end with whole shards, so
     that neither their beginning nor their middle is a place to look at."""
-    layers = [layer for layer in dataset.layers if layer.data_format in DRIVERS]
+    layers = [layer for layer in dataset.layers if is_read(dataset, layer)]
     if not layers:
-        raise DatasetError("neuroglancer can show no layer of this dataset", hint=f"it reads {', '.join(DRIVERS)}")
+        hint = f"it reads {', '.join(DRIVERS)}; n5 if {' or '.join(N5_LISTS)} lists the mags"
+        raise DatasetError("neuroglancer can show no layer of this dataset", hint=hint)
     box, voxel = layers[0].box, dataset.voxel_size.nanometers
     longest = max(edge * length for edge, length in zip(box.shape, voxel, strict=True))
     others = {axis.name: axis.start for layer in layers for axis in layer.additional_axes}
@@ -72,6 +77,14 @@ def state(dataset: Dataset, server: str) -> dict[str, Any]:
         "layers": [shown(layer, server) for layer in layers],
         "layout": "4panel",
     }
+
+
+def is_read(dataset: Dataset, layer: Layer) -> bool:
+    """Whether neuroglancer finds all mags of a layer."""
+    if layer.data_format != "n5":
+        return layer.data_format in DRIVERS
+    attributes = read_json(dataset.root / layer.name / "attributes.json")
+    return isinstance(attributes, dict) and any(key in attributes for key in N5_LISTS)
 
 
 def shown(layer: Layer, server: str) -> dict[str, Any]:

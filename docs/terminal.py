@@ -68,7 +68,8 @@ def _row(screen: pyte.Screen, line: int) -> str:
 
 
 def _runs(screen: pyte.Screen, line: int) -> Iterator[str]:
-    """Neighbours of one colour are one text, as wide as so many cells."""
+    """Neighbours of one colour are one text, as wide as so many cells. Spaces are kept by an attribute, too, since some programs
+    know no `white-space`."""
     cells = [(column, screen.buffer[line][column]) for column in range(WIDTH)]
     for (colour, bold), group in groupby(cells, key=lambda cell: (cell[1].fg, cell[1].bold)):
         run = list(group)
@@ -80,6 +81,6 @@ def _runs(screen: pyte.Screen, line: int) -> Iterator[str]:
         fill = _COLOURS.get(colour) or (f"#{colour}" if len(colour) == 6 else _COLOURS["default"])
         weight = ' font-weight="bold"' if bold else ""
         yield (
-            f'<text x="{_MARGIN + start * _CELL:.1f}" y="{_MARGIN + (line + 0.75) * _LINE:.1f}" fill="{fill}"{weight} '
-            f'textLength="{len(words) * _CELL:.1f}" lengthAdjust="spacingAndGlyphs">{escape(words)}</text>'
+            f'<text xml:space="preserve" x="{_MARGIN + start * _CELL:.1f}" y="{_MARGIN + (line + 0.75) * _LINE:.1f}" '
+            f'fill="{fill}"{weight} textLength="{len(words) * _CELL:.1f}" lengthAdjust="spacingAndGlyphs">{escape(words)}</text>'
         )

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wkflow.arrays.layout import Packing
+from wkflow.config_errors import Named, config_key, usage_error
+from wkflow.config_values import MagText, MagTexts, Names, Page, Region, Shape
 from wkflow.errors import UsageError
 from wkflow.geometry import Box, Mag
 from wkflow.kernels import Kernel
@@ -43,30 +45,8 @@ class Interpolation(StrEnum):
         return Kernel(self.value)
 
 
-def _mag_text(value: object) -> object:
-    """YAML reads ``2`` as a number; a mag is kept in its short form."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return value
-    return str(Mag.parse(str(value).strip()))
-
-
-def _shape(value: object) -> object:
-    """``64,64,64`` or a list."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-Numbers = tuple[int, int, int, int, int, int]
-
-
-def _region(numbers: Numbers) -> Numbers:
-    if min(numbers[:3]) < 0 or min(numbers[3:]) < 1:
-        raise ValueError("x, y, z must not be negative, and width, height, depth must be above 0")
-    return numbers
-
-
-Region = Annotated[Numbers, BeforeValidator(_shape), AfterValidator(_region)]
-Shape = Annotated[tuple[int, int, int], BeforeValidator(_shape)]
-MagText = Annotated[str, BeforeValidator(_mag_text)]
+_EXCLUDING = (("mags", "coarsest_mag"), ("mags", "fill_gaps"), ("from_mag", "fill_gaps"))
+"""Keys of which one at most can be given."""
 
 
 class Config(BaseModel):
@@ -102,9 +82,9 @@ class Config(BaseModel):
     )
     sampling_mode: SamplingMode = Field(
         default=SamplingMode.ANISOTROPIC,
-        description="anisotropic: each axis by its own voxel size; isotropic: all axes alike; constant_z: x and y only.",
+        description="How axes are halved. anisotropic: towards cubic voxels; isotropic: all axes alike; constant_z: x and y only.",
     )
-    layer_names: tuple[str, ...] | None = Field(
+    layer_names: Names | None = Field(
         default=None,
         min_length=1,
         description="Names of the layers to downsample; without it, all layers.",
@@ -121,11 +101,11 @@ class Config(BaseModel):
         description="An existing mag to start from; without it, the coarsest existing mag of the layer.",
         examples=["1"],
     )
-    mags: tuple[MagText, ...] | None = Field(
+    mags: MagTexts | None = Field(
         default=None,
         min_length=1,
-        description="Exactly these mags are made, each from the coarsest mag that divides it; in place of sampling_mode and "
-        "coarsest_mag. Those that exist are kept.",
+        description="Exactly these mags are made, each from the coarsest mag that divides it, at most 64x64x64 voxels of which "
+        "can become one; in place of sampling_mode and coarsest_mag. Those that exist are kept.",
         examples=[["2-2-1", "4-4-2"]],
     )
     fill_gaps: bool = Field(
@@ -134,12 +114,12 @@ class Config(BaseModel):
     )
     overwrite: bool = Field(
         default=False,
-        description="Make existing mags anew, too, from the finest mag or from_mag. The old ones are replaced when all new ones of "
+        description="Rebuild existing mags, too, from the finest mag or from_mag. The old ones are replaced when all new ones of "
         "the layer are complete and verified. Each start does that again. For local datasets.",
     )
     bbox: Region | None = Field(
         default=None,
-        description="Where mag 1 was changed: x, y, z, width, height, depth in its voxels. Existing mags are made anew there, and "
+        description="Where mag 1 was changed: x, y, z, width, height, depth in its voxels. Existing mags are rebuilt there, and "
         "files elsewhere are kept; otherwise as with overwrite.",
         examples=[[1024, 2048, 0, 300, 300, 50]],
     )
@@ -155,24 +135,32 @@ class Config(BaseModel):
     )
     chunk_shape: Shape | None = Field(
         default=None,
-        description="Voxels x, y, z of a chunk of new mags, powers of two; without it 32, 32, 32.",
+        description="Voxels x, y, z of a chunk of new mags; without it 32, 32, 32, in n5 and precomputed as in the existing mag. "
+        "Powers of two in wkw, zarr and zarr3.",
         examples=[[64, 64, 64]],
     )
     shard_shape: Shape | None = Field(
         default=None,
-        description="Voxels x, y, z of a file of new mags, powers of two (wkw: a cube; zarr has none); without it 1024, 1024, "
-        "1024, or what the environment variable WK_DEFAULT_CHUNKS_PER_SHARD gives.",
+        description="Voxels x, y, z of a file of new mags in wkw (a cube) and zarr3, powers of two; other formats have no shards. "
+        "Without it 1024, 1024, 1024, or what the environment variable WK_DEFAULT_CHUNKS_PER_SHARD gives.",
         examples=[[512, 512, 512]],
     )
-    compression: Literal["zstd", "gzip", "none"] | None = Field(
+    compression: Literal["zstd", "gzip", "none", "lz4"] | None = Field(
         default=None,
-        description="How chunks of new mags are compressed; without it zstd, and lz4 in wkw, which knows no other.",
+        description="How chunks of new mags are compressed; without it zstd, in n5 as in the existing mag. wkw knows lz4 only, and "
+        "precomputed keeps the encoding of the existing mag.",
     )
     compression_level: int | None = Field(
         default=None,
         ge=0,
         le=22,
-        description="How hard it is tried: zstd 1 to 22 (usually 5), gzip 1 to 9 (6), lz4 3 to 12 (6). More is slower.",
+        description="Compression level: zstd 1 to 22 (default 5), gzip 1 to 9 (6), lz4 3 to 12 (6). Higher is slower and a little "
+        "smaller.",
+    )
+    ome_translation: bool = Field(
+        default=False,
+        description="Let the OME metadata of zarr and zarr3 layers say where the middle of a voxel lies (translation), so that "
+        "viewers such as neuroglancer show coarser mags without a shift. webknossos writes none. For local datasets.",
     )
     threads_per_job: int = Field(
         default=8,
@@ -183,13 +171,14 @@ class Config(BaseModel):
     job_voxels: int | None = Field(
         default=None,
         ge=1,
-        description="How many voxels of a new mag one job makes, rounded up to doubled shards; without it, 1024^3. A run that goes "
-        "on keeps the jobs that it has begun with.",
+        description="How many voxels of a new mag one job makes, rounded up to doubled shards; without it, 1024^3. A run that is "
+        "continued keeps the jobs that it has begun with.",
     )
     jobs_per_mag: int | None = Field(
         default=None,
         ge=1,
-        description="The most jobs that one mag is cut into; without it, as many as job_voxels gives (and 1500 in all).",
+        description="The most jobs that one mag is cut into; without it, as many as job_voxels gives. A run has at most 1500 jobs, "
+        "unless it has more layers than that.",
     )
     job_threads: int | None = Field(
         default=None,
@@ -216,8 +205,9 @@ class Config(BaseModel):
     )
     verify: Level = Field(
         default=Level.SAMPLE,
-        description="How results are verified before they are published. none: not; index: all files with their sizes, "
-        "indexes and checksums; sample: also blocks of each shard, computed once more; full: also every voxel.",
+        description="How thoroughly new mags are checked before they become part of the dataset. none: not at all; index: all "
+        "files with their sizes, indexes and some checksums; sample: also blocks of each shard, computed once more; full: also "
+        "every voxel.",
     )
     ignore_space: bool = Field(
         default=False,
@@ -234,7 +224,7 @@ class Config(BaseModel):
         description="A file that is written when everything is done and verified, for workflows that depend on this one.",
         examples=["results/downsampled.json"],
     )
-    report: str | None = Field(
+    report: Page | None = Field(
         default=None,
         description="A page (HTML) that is written when everything is done: what was made of what, how fast, and pictures. "
         "The same facts for programs, provenance.json, are written beside it.",
@@ -246,12 +236,23 @@ class Config(BaseModel):
     )
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Config:
-        """Check ``values``, as read from YAML. Raises :class:`UsageError` that names the key and the accepted values."""
+    def of(cls, values: Mapping[str, Any], named: Named = config_key) -> Config:
+        """Check ``values``, as read from YAML. Raises :class:`UsageError` that names the key and the accepted values, also for
+        options that exclude each other."""
         try:
-            return cls.model_validate(dict(values))
+            config = cls.model_validate(dict(values))
         except ValidationError as error:
-            raise _usage_error(error) from None
+            raise usage_error(error, named, cls.model_fields) from None
+        for pair in _EXCLUDING:
+            if all(getattr(config, key) for key in pair):
+                one, other = map(named, pair)
+                raise UsageError(
+                    f"{one} and {other} exclude each other", where=f"{one}, {other}", hint="leave one of them out"
+                )
+        if config.is_remote and (replacing := [key for key in ("overwrite", "bbox") if getattr(config, key)]):
+            where = named(replacing[0])
+            raise UsageError("mags on a server cannot be replaced", where=where, hint="delete them there first")
+        return config
 
     @property
     def is_remote(self) -> bool:
@@ -304,18 +305,12 @@ class Config(BaseModel):
 
     @property
     def wanted(self) -> Wanted:
-        """Which mags to make. Raises :class:`UsageError` for options that exclude each other."""
-        for one, other in (("mags", "coarsest_mag"), ("mags", "fill_gaps"), ("from_mag", "fill_gaps")):
-            if getattr(self, one) and getattr(self, other):
-                raise UsageError(f"{one} and {other} exclude each other", where="config", hint="leave one of them out")
-        overwrite = self.overwrite or self.bbox is not None
-        if overwrite and self.is_remote:
-            raise UsageError("mags on a server cannot be replaced", where="overwrite", hint="delete them there first")
+        """Which mags to make."""
         return Wanted(
             coarsest=None if self.coarsest_mag is None else Mag.parse(self.coarsest_mag),
             from_mag=None if self.from_mag is None else Mag.parse(self.from_mag),
             fill_gaps=self.fill_gaps,
-            overwrite=overwrite,
+            overwrite=self.overwrite or self.bbox is not None,
             ladder=tuple(map(Mag.parse, self.mags or ())),
         )
 
@@ -360,20 +355,3 @@ def absolute_path(text: str | Path, where: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:  # ~name of a user that does not exist
         raise UsageError(str(error), where=where, hint="write the whole path") from None
-
-
-def _usage_error(error: ValidationError) -> UsageError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("extra_forbidden", "invalid_key"):
-        return UsageError(
-            f"there is no option {key!r}",
-            where="config",
-            hint=f"the options are: {', '.join(Config.model_fields)}",
-        )
-    message = first["msg"].removeprefix("Value error, ")
-    return UsageError(
-        f"{message} (got {first['input']!r})",
-        where=f"config key {key}",
-        hint=Config.model_fields[str(first["loc"][0])].description,
-    )

@@ -15,6 +15,20 @@ from wkflow.home import home
 
 _MADE = "Made by `python -m wkflow.config_pages` from wkflow/config.py; change it there."
 
+_EXAMPLE = """\
+```yaml
+# my.yaml
+target: /path/to/dataset
+layer_names: [color]
+coarsest_mag: 16
+interpolation_modes: {color: mean}
+```
+
+Options come from a YAML file (`snakemake --configfile my.yaml --cores 4`), from `--config key=value`, or from `wkflow downsample`,
+which writes such a file. Nothing is required but `target`. The schema is `workflow/schemas/config.schema.yaml`. Tokens and
+passwords do not belong here.
+"""
+
 
 def pages() -> dict[str, str]:
     """Path below the project's root -> content."""
@@ -47,10 +61,7 @@ def _table() -> str:
         "",
         f"<!-- {_MADE} -->",
         "",
-        "Options come from a YAML file (`snakemake --configfile my.yaml`), from `--config key=value`, or from",
-        "`wkflow downsample`, which writes such a file. Nothing is required but `target`. The schema is",
-        "`workflow/schemas/config.schema.yaml`. Tokens and passwords do not belong here.",
-        "",
+        _EXAMPLE,
         "| key | default | meaning |",
         "|---|---|---|",
     ]

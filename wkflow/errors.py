@@ -6,9 +6,10 @@ that fits, so that callers without knowledge of wkflow can catch them, too::
     WkflowError
     +-- UsageError          (ValueError)         the command or config asks for something impossible; exit code 2
     +-- DatasetError        (ValueError)         the dataset's metadata are wrong or not supported
-    |   +-- DatasetNotFoundError (FileNotFoundError)
-    |   +-- LayerNotFoundError   (LookupError)
+    |   +-- DatasetNotFoundError (FileNotFoundError)  exit code 2
+    |   +-- LayerNotFoundError   (LookupError)        exit code 2
     |   +-- SchemeError          (ValueError)    no valid list of mags leads from here to there
+    |       +-- AskedMagsError               because of the mags that were asked for; exit code 2
     +-- ArrayError          (OSError)            voxels cannot be read or written
     |   +-- CorruptChunkError                    a stored chunk cannot be decoded
     +-- RemoteError         (OSError)            a server cannot be reached, or does not do what is asked
@@ -56,9 +57,17 @@ def _visible(text: str) -> str:
 
 
 def disk_hint(error: OSError) -> str | None:
-    """What to do about an error of the operating system that is no mistake of ours; None if that is not known."""
+    """What to do if a run cannot write, by an error of the operating system that is no mistake of ours; None if that is not
+    known."""
     remedy = _REMEDIES.get(error.errno or 0)
     return f"{remedy} and {_GOES_ON}" if remedy else None
+
+
+def file_hint(error: OSError) -> str | None:
+    """The same if a command fails that may only have read, and cannot go on."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "get permission to read it, or to write there"
+    return _REMEDIES.get(error.errno or 0)
 
 
 class WkflowError(Exception):
@@ -97,13 +106,23 @@ class DatasetError(WkflowError, ValueError):
 class DatasetNotFoundError(DatasetError, FileNotFoundError):
     """There is no dataset at the target."""
 
+    exit_code = 2
+
 
 class LayerNotFoundError(DatasetError, LookupError):
     """The dataset has no layer of that name."""
 
+    exit_code = 2
+
 
 class SchemeError(DatasetError):
     """No valid list of mags leads from the existing mags to the coarsest one."""
+
+
+class AskedMagsError(SchemeError):
+    """The mags that were asked for cannot be made of those that are there."""
+
+    exit_code = 2
 
 
 class ArrayError(WkflowError, OSError):

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.metadata import read_metadata
 from wkflow.arrays.reader import ArrayInfo, probe
 from wkflow.dataset.location import locate_mag
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
+from wkflow.errors import ArrayError, WkflowError
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ class LocalMags:
 
 def local_mag(path: Path, layer: Layer) -> ExistingMag:
     """The array in a directory of this machine."""
-    info = probe(path, layer.data_format, layer.axes)
-    metadata = (path / METADATA_NAMES[layer.data_format]).read_bytes()
+    try:
+        info = probe(path, layer.data_format, layer.axes)
+        metadata = read_metadata(path, layer.data_format)
+    except WkflowError:
+        raise
+    except OSError as error:
+        raise ArrayError(
+            f"the array cannot be read: {error.strerror or error}",
+            where=error.filename or path,
+            hint="check that it is there and that you may read it",
+        ) from error
     return ExistingMag(str(path), layer.data_format, layer.axes, info, metadata)

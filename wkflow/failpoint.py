@@ -29,6 +29,7 @@ STEPS = (
     "publish.begun",
     "publish.verified",
     "publish.moved",
+    "publish.scaled",
     "publish.listed",
     "publish.described",
     "publish.retired",

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wkflow.errors import WkflowError, disk_hint, message
+from wkflow.errors import WkflowError, disk_hint, file_hint, message
 from wkflow.rundir import RunDir
 
 _GOES_ON = "run the same command again, it goes on where it stopped"
@@ -54,7 +54,8 @@ def explain(error: BaseException, run_dir: RunDir | None = None, name: str = "")
         return Failure(str(error) + _room(cause, run_dir), expected=True)
     if isinstance(error, OSError) and cause is error:
         what = f"a file cannot be read or written: {error.strerror}"
-        text = message(what, where=error.filename or (name and described(run_dir, name)), hint=disk_hint(error))
+        hint = disk_hint(error) if run_dir else file_hint(error)
+        text = message(what, where=error.filename or (name and described(run_dir, name)), hint=hint)
         return Failure(text + _room(cause, run_dir), expected=True)
     return Failure(f"unexpected {type(error).__name__}: {error}", expected=False)
 

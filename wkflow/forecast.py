@@ -16,7 +16,7 @@ from wkflow.plan import LayerPlan, Plan, Step
 from wkflow.probe import Measured, probe
 from wkflow.space import made_part
 
-START_SECONDS = 2.0
+START_SECONDS = 1.5
 """Of a run: Snakemake, the plan, the end."""
 
 JOB_SECONDS = 0.6

@@ -24,6 +24,8 @@ from math import prod
 
 Vec3 = tuple[int, int, int]
 
+ORIGIN: Vec3 = (0, 0, 0)
+
 _MAG = re.compile(r"[0-9]{1,10}(-[0-9]{1,10}-[0-9]{1,10})?")
 _LARGEST_COMPONENT = 2**31
 
@@ -93,8 +95,9 @@ class Box:
     stop: Vec3
 
     def __post_init__(self) -> None:
-        if any(b < a for a, b in zip(self.start, self.stop, strict=True)):
-            raise ValueError(f"a box must not stop before it starts: {self.start} to {self.stop}")
+        for a, b in zip(self.start, self.stop, strict=True):
+            if b < a:
+                raise ValueError(f"a box must not stop before it starts: {self.start} to {self.stop}")
 
     @classmethod
     def of_shape(cls, start: Sequence[int], shape: Sequence[int]) -> Box:
@@ -143,6 +146,10 @@ class Box:
     def shift(self, offset: Sequence[int]) -> Box:
         return Box.of_shape([a + o for a, o in zip(self.start, offset, strict=True)], self.shape)
 
+    def seen_from(self, origin: Sequence[int]) -> Box:
+        """The same box in coordinates that are counted from ``origin``."""
+        return self.shift([-o for o in origin])
+
     def intersect(self, other: Box) -> Box:
         """The common box; empty (at its own start) if there is none."""
         start = _vec3([max(a, b) for a, b in zip(self.start, other.start, strict=True)])
@@ -164,11 +171,17 @@ class Box:
     def contains(self, other: Box) -> bool:
         return self.intersect(other) == other
 
-    def split(self, cell: Sequence[int]) -> Iterator[Box]:
-        """Cut along the grid of cells from the origin, x fastest; cells at the border are clipped."""
-        cells = self.cells(cell)
-        for z, y, x in product(*(range(cells.start[i], cells.stop[i]) for i in (2, 1, 0))):
-            yield Box.of_shape((x * cell[0], y * cell[1], z * cell[2]), cell).intersect(self)
+    def split(self, cell: Sequence[int], origin: Vec3 = ORIGIN) -> Iterator[Box]:
+        """Cut along the grid of cells from ``origin``, x fastest; cells at the border are clipped."""
+        cells = self.seen_from(origin).cells(cell)
+        along = [
+            [(max(a, o + i * n), min(b, o + (i + 1) * n)) for i in range(first, last)]
+            for a, b, o, n, first, last in zip(
+                self.start, self.stop, origin, cell, cells.start, cells.stop, strict=True
+            )
+        ]
+        for z, y, x in product(*reversed(along)):
+            yield Box((x[0], y[0], z[0]), (x[1], y[1], z[1]))
 
 
 def _vec3(values: Sequence[int]) -> Vec3:

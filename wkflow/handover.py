@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.arrays.storage import StoredFile
 from wkflow.dataset.axes import DEFAULT_ORDER
 from wkflow.errors import ConflictError

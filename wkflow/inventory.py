@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import WkflowError
 from wkflow.existing import ExistingMag, ExistingMags
@@ -33,9 +32,9 @@ class Found:
     problem: str = ""
 
 
-def inventory(dataset: Dataset, existing: ExistingMags) -> Iterator[Found]:
-    """All mags of all layers, finest first. Only metadata are read."""
-    for layer in dataset.layers:
+def inventory(dataset: Dataset, existing: ExistingMags, layer_names: Sequence[str] | None = None) -> Iterator[Found]:
+    """All mags of the layers of these names, or of all, finest first. Only metadata are read."""
+    for layer in dataset.chosen(layer_names):
         for entry in sorted(layer.mags, key=lambda entry: (max(entry.mag), tuple(entry.mag))):
             yield _found(dataset, existing, layer, entry)
 
@@ -50,8 +49,6 @@ def _found(dataset: Dataset, existing: ExistingMags, layer: Layer, entry: MagEnt
 
 
 def _array(existing: ExistingMags, layer: Layer, entry: MagEntry) -> tuple[ExistingMag | None, str]:
-    if layer.data_format not in METADATA_NAMES:
-        return None, f"arrays of the format {layer.data_format} are not understood"
     try:
         return existing.find(layer, entry), ""
     except WkflowError as error:

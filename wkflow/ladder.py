@@ -10,22 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from wkflow.errors import SchemeError
+from wkflow.errors import AskedMagsError
 from wkflow.geometry import Mag
 
 
 def ladder_steps(available: Collection[Mag], wanted: Collection[Mag], where: str) -> Iterator[tuple[Mag, Mag]]:
-    """Source and target of each wanted mag, from fine to coarse. ``where`` names the layer for errors.
+    """Source and target of each wanted mag, from fine to coarse. ``where`` names the layer and its mags for errors.
 
-    Raises :class:`SchemeError` for a mag that none of the mags before it divides.
+    Raises :class:`AskedMagsError` for a mag that none of the mags before it divides.
     """
     sources = list(available)
     for mag in sorted(set(wanted), key=lambda mag: (mag.max, tuple(mag))):
         finer = [source for source in sources if source != mag and source.is_within(mag)]
         if not finer:
-            raise SchemeError(
-                f"mag {mag} cannot be made from any of the mags that are there",
-                where=f"{where}: {', '.join(map(str, sources)) or 'no mags'}",
+            raise AskedMagsError(
+                f"mag {mag} cannot be made from any other mag of the layer",
+                where=where,
                 hint="name mags that are coarser along some axis and finer along none",
             )
         yield max(finer, key=lambda source: (source.max, sum(source))), mag

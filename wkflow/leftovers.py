@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from wkflow.commit import listed_mags, replaced_places, settle
 from wkflow.dataset.location import layer_directory
 from wkflow.dataset.properties import Dataset
 from wkflow.errors import ConflictError, WkflowError
@@ -16,12 +17,11 @@ from wkflow.files import temporary_of
 from wkflow.guard import GUARD, HELD
 from wkflow.marker import stored_files
 from wkflow.plan import RUN_NAME, LayerPlan
-from wkflow.publish import is_listed
 from wkflow.run import Run, stored_run
 from wkflow.rundir import HIDDEN, POINTER, RunDir, hidden_dir
 from wkflow.verify import check_nothing_else, check_sizes
 
-_REPLACED = ("datasource-properties.json", "zarr.json", ".zattrs", ".zgroup")
+_REPLACED = ("datasource-properties.json", "zarr.json", ".zattrs", ".zgroup", "attributes.json", "info")
 
 
 def of_unfinished(dataset: Dataset) -> tuple[Path, ...]:
@@ -33,14 +33,28 @@ def of_unfinished(dataset: Dataset) -> tuple[Path, ...]:
     if run is None or run.is_done:
         return ()
     places = _small_files(run.dir, dataset)
-    homes = {layer.name: str(layer_directory(dataset, layer).path) for layer in dataset.layers}
-    for layer in run.plan.layers:
-        if homes.get(layer.name) != layer.directory:
-            continue  # nothing is deleted that a plan alone says is ours
+    for layer in _layers(run, dataset):
         places.append(run.plan.staging(layer))
         if not run.dir.published(layer.id).is_file():
-            places += _unlisted(run, layer, dataset)
+            places += [*_unlisted(run, layer, dataset), *replaced_places(layer, dataset)]
     return _existing(places)
+
+
+def settle_unfinished(dataset: Dataset) -> None:
+    """Before that is deleted: nothing of the dataset may speak of it any more. A layer whose new mags are listed keeps them, and
+    what was not yet done to tell all readers is done."""
+    with suppress(ConflictError):  # a plan that cannot be read
+        run = stored_run(dataset)
+        if run and not run.plan.remote:
+            for layer in _layers(run, dataset):
+                if not run.dir.published(layer.id).is_file():
+                    settle(run.plan, layer, dataset)
+
+
+def _layers(run: Run, dataset: Dataset) -> list[LayerPlan]:
+    """Those that are where the plan says: nothing is deleted that a plan alone says is ours."""
+    homes = {layer.name: str(layer_directory(dataset, layer).path) for layer in dataset.layers}
+    return [layer for layer in run.plan.layers if homes.get(layer.name) == layer.directory]
 
 
 def of_all(dataset: Dataset) -> tuple[Path, ...]:
@@ -102,13 +116,13 @@ def _small_files(run_dir: RunDir, dataset: Dataset) -> list[Path]:
 
 def _unlisted(run: Run, layer: LayerPlan, dataset: Dataset) -> list[Path]:
     """Mags that a publication moved to their place before it was cut off; what only lies in that place is not ours."""
-    listed = {entry.mag: entry for other in dataset.layers if other.name == layer.name for entry in other.mags}
+    listed = listed_mags(dataset, layer)
     moved = []
     with suppress(WkflowError):
         files = stored_files(run.plan, layer, run.dir)
         for target in layer.targets:
             final = run.plan.final(layer, target.mag)
-            if not is_listed(target, listed.get(target.mag)) and not run.plan.staged(layer, target.mag).exists():
+            if target not in listed and not run.plan.staged(layer, target.mag).exists():
                 check_nothing_else(target.layout, final, files[target.mag])
                 check_sizes((final / file.path, file.size) for file in files[target.mag])
                 moved.append(final)

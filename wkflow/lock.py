@@ -42,6 +42,7 @@ __all__ = [
     "OWNER_VARIABLE",
     "Owner",
     "check_held",
+    "check_not_held",
     "end_with_owner",
     "hold",
     "is_held",
@@ -130,6 +131,14 @@ def live_owner(dataset: Path) -> Owner | None:
     dataset = dataset.resolve()
     lock = _read(dataset)
     return lock.owner if lock and _is_live(lock, dataset, time.time) else None
+
+
+def check_not_held(dataset: Path) -> None:
+    """Raise ``HeldError`` if somebody else works on the dataset now. Reads only."""
+    dataset = dataset.resolve()
+    lock = _read(dataset)
+    if lock and live_owner(dataset) and not is_held(dataset):
+        raise _held(dataset, lock)
 
 
 class _Process:

@@ -15,7 +15,7 @@ from wkflow.geometry import Mag, Vec3
 from wkflow.plan import Job, LayerPlan
 from wkflow.resources import Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run
-from wkflow.space import Need, needs, sample
+from wkflow.space import Need, left, needs, sample
 from wkflow.strategy import Execution, usable_cpus
 
 _SHARES = 5  # a fifth of the files that may be looked at
@@ -46,7 +46,8 @@ class NewMag:
 @dataclass(frozen=True)
 class Outlook:
     """A whole run. ``place``: where jobs run; ``jobs`` and ``done``: how many there are, and are done already; ``seconds``: from
-    start to end, None if that cannot be told; ``needs``: room on file systems; ``problem``: why there is no forecast."""
+    start to end, None if that cannot be told; ``writes``: bytes that are still to be written, like ``needs``, room on file
+    systems; ``problem``: why there is no forecast."""
 
     mags: tuple[NewMag, ...]
     place: str
@@ -54,12 +55,8 @@ class Outlook:
     done: int
     seconds: float | None
     needs: tuple[Need, ...]
+    writes: int | None
     problem: str | None
-
-    @property
-    def writes(self) -> int | None:
-        sizes = [mag.writes for mag in self.mags]
-        return None if None in sizes else sum(size or 0 for size in sizes)
 
     def content(self) -> dict[str, Any]:
         """As JSON."""
@@ -90,7 +87,16 @@ def outlook(run: Run, config: Config, how: Execution) -> Outlook:
         for source, mag in layer.mag_steps()
     )
     seconds = expected.seconds if expected and not done else None
-    return Outlook(mags, how.place, len(jobs), done, seconds, needs(run.plan, run.dir), problem)
+    writes = _writes(run, expected) if expected and expected.bytes is not None else None
+    return Outlook(mags, how.place, len(jobs), done, seconds, needs(run.plan, run.dir), writes, problem)
+
+
+def _writes(run: Run, expected: Forecast) -> int:
+    """Bytes on disk of what is still to be written."""
+    if not run.stored:
+        return expected.bytes or 0
+    parts = {layer.name: left(run.plan, layer, run.dir) for layer in run.plan.layers}
+    return sum(int((mag.bytes or 0) * parts[mag.layer][mag.mag]) for mag in expected.mags)
 
 
 def _forecast(run: Run, how: Execution, config: Config) -> tuple[Forecast | None, str | None]:

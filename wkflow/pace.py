@@ -11,6 +11,8 @@ from wkflow.rundir import RunDir
 _LEAST_SECONDS, _LEAST_PART = 2.0, 0.01
 """Of a run, before anything can be told."""
 
+_SHORTEST = 1.0  # seconds: ending and verifying jobs takes a while, too
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -36,9 +38,9 @@ class Pace:
             return None
 
     def remaining(self, done: int, total: int, now: float | None = None) -> float | None:
-        """Seconds; None as long as that cannot be told."""
+        """Seconds; None as long as that cannot be told, or if only ends of jobs are left, of which nothing is known."""
         elapsed = (time.time() if now is None else now) - self.began
         since = done - self.work
-        if elapsed < _LEAST_SECONDS or since <= 0 or since < _LEAST_PART * (total - self.work):
+        if elapsed < _LEAST_SECONDS or since <= 0 or since < _LEAST_PART * (total - self.work) or done >= total:
             return None
-        return (total - done) * elapsed / since
+        return max(_SHORTEST, (total - done) * elapsed / since)

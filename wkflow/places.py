@@ -16,8 +16,10 @@ from wkflow.dataset.location import layer_directory, locate_mag
 from wkflow.dataset.ome import check_groups
 from wkflow.dataset.properties import Dataset
 from wkflow.errors import DatasetError, UsageError
+from wkflow.n5_group import check_group
 from wkflow.plan import LayerPlan, Plan
 from wkflow.rundir import HIDDEN, RunDir, hidden_dir
+from wkflow.volume import check_volumes
 
 _FILES = ("plan.json", "config.yaml", "begun.json", "versions.json")
 _FOLDERS = ("markers", "transfers", "progress", "benchmarks", "errors", "logs", ".snakemake")
@@ -44,6 +46,9 @@ def check_places(dataset: Dataset, plan: Plan, run_dir: RunDir) -> None:
         what, hint = "this folder is, or will be, part of a mag", "choose another --run-dir"
         raise UsageError(what, where=run_dir.path, hint=hint)
     check_groups(dataset, {layer.name for layer in plan.layers})
+    check_volumes(dataset, plan)
+    for layer in plan.layers:
+        check_group(dataset, layer)
     _check_own(own, run_dir)
 
 

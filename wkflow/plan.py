@@ -35,7 +35,7 @@ from wkflow.kernels import Kernel
 from wkflow.modes import AccessMode
 from wkflow.overlaps import Overlaps, Range
 
-PLAN_VERSION = 3
+PLAN_VERSION = 5
 """Raised when plans of earlier versions cannot be continued."""
 
 RESULT_VERSION = 1
@@ -130,13 +130,13 @@ class TargetMag:
         """Whether all names are of directories directly in the layer's. Plans may come with a dataset from anywhere."""
         replaced = self.replaces.name if self.replaces else None
         is_plain = replaced is None or (replaced == Path(replaced).name and not replaced.startswith("."))
-        return is_plain and re.fullmatch(rf"{self.mag}(\.[0-9]+)?", self.name) is not None
+        return is_plain and re.fullmatch(rf"{self.mag}(\.[0-9]+)?|s[0-9]+", self.name) is not None
 
 
 @dataclass(frozen=True)
 class LayerPlan:
     """What is done for one layer. ``directory``: where its mags lie (links resolved); ``changed``: where existing mags are
-    made anew, in voxels of mag 1; None: everywhere."""
+    made anew, in voxels of mag 1; None: everywhere; ``ome_translation``: OME metadata say where the middle of a voxel lies."""
 
     id: str
     name: str
@@ -149,6 +149,7 @@ class LayerPlan:
     targets: tuple[TargetMag, ...]
     steps: tuple[Step, ...]
     changed: Box | None = None
+    ome_translation: bool = False
 
     def target(self, mag: Mag) -> TargetMag:
         return self._targets[mag]

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
 
-from wkflow.arrays.create import METADATA_NAMES
-from wkflow.arrays.layout import ArrayLayout, target_layout
+from wkflow.arrays.inherited import INHERITING, inherited
+from wkflow.arrays.layout import ArrayLayout, Inherited, target_layout
+from wkflow.arrays.metadata import REMOTE_FORMATS
+from wkflow.arrays.precomputed import FORMAT
 from wkflow.config import Config
 from wkflow.dataset.location import layer_directory
+from wkflow.dataset.ome import OME_FORMATS
 from wkflow.dataset.properties import Dataset, Layer
-from wkflow.errors import DatasetError
+from wkflow.errors import ArrayError, DatasetError, UsageError
 from wkflow.existing import ExistingMag, ExistingMags
-from wkflow.geometry import Mag, Vec3, ceil_div
+from wkflow.geometry import Box, Mag, Vec3, ceil_div
 from wkflow.plan import (
     PLAN_VERSION,
     ExtraAxis,
@@ -65,15 +68,16 @@ def make_plan(
     untouched = [layer for layer in chosen if config.changed and layer.box.intersect(config.changed).is_empty]
     chosen = [layer for layer in chosen if layer not in untouched]
     for layer in chosen:
-        _check_layer(layer)
+        _check_layer(layer, is_remote=remote is not None)
     layers = tuple(
         _plan_layer(dataset, layer, schemes[layer.name], config, chunks_per_shard, existing, places, f"l{index}")
         for index, layer in enumerate(chosen)
     )
     layers = _cut(layers, [schemes[layer.name] for layer in chosen], config)
     digest = fingerprint(layers)
-    notes = tuple(f"layer {name!r}: {note}" for name, scheme in schemes.items() for note in scheme.notes)
-    notes += tuple(f"layer {layer.name!r}: nothing to do, it has no voxels in the bounding box" for layer in untouched)
+    said = {name: scheme.notes for name, scheme in schemes.items()}
+    said |= {layer.name: ("nothing to do, it has no voxels in the bounding box",) for layer in untouched}
+    notes = tuple(f"layer {name!r}: {note}" for name, of_layer in said.items() for note in of_layer)
     coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
     how = (config.job_voxels, config.jobs_per_mag)
     return Planned(Plan(PLAN_VERSION, digest[:8], digest, str(dataset.root), layers, remote, *how), notes, coarsest)
@@ -99,16 +103,16 @@ def _schemes(dataset: Dataset, config: Config, places: Places) -> dict[str, Sche
     )
 
 
-def _check_layer(layer: Layer) -> None:
+def _check_layer(layer: Layer, *, is_remote: bool) -> None:
     if layer.box.is_empty:
         raise DatasetError(
             "the layer's bounding box is empty",
             where=f"layer {layer.name!r}",
             hint="correct boundingBox in datasource-properties.json, or leave the layer out",
         )
-    if layer.data_format not in METADATA_NAMES:
+    if is_remote and layer.data_format not in REMOTE_FORMATS:
         raise DatasetError(
-            f"mags of format {layer.data_format} cannot be made",
+            f"mags of format {layer.data_format} cannot be made on a server",
             where=f"layer {layer.name!r}",
             hint="convert the layer to zarr3, or leave it out: name the other layers with --layer-name",
         )
@@ -125,27 +129,17 @@ def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
     layer_id: str,
 ) -> LayerPlan:
     arrays = {mag: _find(layer, mag, existing) for mag in _existing(scheme)}
-    extra_stops = {axis.name: axis.stop for axis in layer.additional_axes}
+    first = next(iter(arrays))
     targets = tuple(
         _target(
             mag,
-            target_layout(
-                layer.data_format,
-                next(iter(arrays.values())).info.dtype.name,
-                layer.axes,
-                extra_stops=extra_stops,
-                num_channels=layer.num_channels,
-                channel_index=layer.channel_index,
-                layer_box=layer.box,
-                mag=mag,
-                chunks_per_shard=chunks_per_shard,
-                packing=config.packing,
-            ),
+            _layout(layer, arrays[first], first, mag, config, chunks_per_shard),
+            number,
             places,
             layer,
             keeps=config.changed is not None,
         )
-        for mag in scheme.targets
+        for number, mag in enumerate(scheme.targets)
     )
     return LayerPlan(
         id=layer_id,
@@ -159,13 +153,53 @@ def _plan_layer(  # noqa: PLR0913 - all that a layer's plan depends on
         targets=targets,
         steps=(),
         changed=config.changed,
+        ome_translation=config.ome_translation and layer.data_format in OME_FORMATS,
     )
 
 
-def _target(mag: Mag, layout: ArrayLayout, places: Places, layer: Layer, *, keeps: bool) -> TargetMag:
-    name, json_path, replaces = places.of(layer, mag)
+def _layout(
+    layer: Layer, array: ExistingMag, source: Mag, mag: Mag, config: Config, chunks_per_shard: Vec3
+) -> ArrayLayout:
+    """How a new mag is stored. ``array``: that of the existing mag ``source``."""
+    try:
+        return target_layout(
+            layer.data_format,
+            array.info.dtype.name,
+            layer.axes,
+            extra_stops={axis.name: axis.stop for axis in layer.additional_axes},
+            num_channels=layer.num_channels,
+            channel_index=layer.channel_index,
+            layer_box=layer.box,
+            mag=mag,
+            chunks_per_shard=chunks_per_shard,
+            packing=config.packing,
+            like=_like(layer, array, source, mag, config) if layer.data_format in INHERITING else None,
+        )
+    except UsageError as error:
+        where = f"{error.where}, for layer {layer.name!r}" if error.where else f"layer {layer.name!r}"
+        raise UsageError(error.what, where=where, hint=error.hint) from None
+
+
+def _target(mag: Mag, layout: ArrayLayout, number: int, places: Places, layer: Layer, *, keeps: bool) -> TargetMag:
+    name, json_path, replaces = places.of(layer, mag, number)
     kept = places.kept(layer, mag, layout) if keeps and replaces else None
     return TargetMag(mag, layout, name, json_path, replaces, kept)
+
+
+def _like(layer: Layer, array: ExistingMag, source: Mag, mag: Mag, config: Config) -> Inherited:
+    """What a new mag takes over from an existing one."""
+    if layer.data_format == FORMAT and (array.info.num_channels, layer.channel_index) != (layer.num_channels, 0):
+        raise DatasetError(
+            f"the volume has {array.info.num_channels} channel(s), the layer {layer.num_channels} from {layer.channel_index}: "
+            "new scales would lack some",
+            where=f"layer {layer.name!r}, {array.address}",
+            hint="give the layer all channels of the volume, or leave it out",
+        )
+    x, y, z = (new / old for new, old in zip(mag, source, strict=True))
+    try:
+        return inherited(layer.data_format, array.metadata, array.info.chunk, array.axes, (x, y, z), config.packing)
+    except ArrayError as error:
+        raise DatasetError(error.what, where=f"layer {layer.name!r}, {array.address}", hint=error.hint) from error
 
 
 def _existing(scheme: Scheme) -> list[Mag]:
@@ -252,7 +286,7 @@ def _tail(steps: list[SchemeStep]) -> int:
 
 def _regions(layer: LayerPlan, mag: Mag, voxels: int) -> Iterator[Region]:
     cell, together = _cell(layer, mag, voxels)
-    boxes = list(layer.box_in(mag).split(cell))
+    boxes = list(layer.box_in(mag).split(cell, layer.target(mag).layout.origin))
     extras = _extras(layer)
     index = 0
     for start in range(0, extras, together):
@@ -264,16 +298,21 @@ def _regions(layer: LayerPlan, mag: Mag, voxels: int) -> Iterator[Region]:
 def _count(layer: LayerPlan, mag: Mag, voxels: int) -> int:
     """How many regions a mag is cut into."""
     cell, together = _cell(layer, mag, voxels)
-    return layer.box_in(mag).cells(cell).volume * ceil_div(_extras(layer), together)
+    return _seen(layer, mag).cells(cell).volume * ceil_div(_extras(layer), together)
 
 
 def _cell(layer: LayerPlan, mag: Mag, voxels: int) -> tuple[Vec3, int]:
     """The shape of a region, and how many indices of additional axes it takes together. ``voxels``: of a region."""
-    box = layer.box_in(mag)
+    box = _seen(layer, mag)
     cell = region_cell(layer.target(mag).layout.shard, voxels, box.shape)
     extras = _extras(layer)
     together = max(1, voxels // max(1, box.volume)) if box.cells(cell).volume == 1 else 1
     return cell, ceil_div(extras, ceil_div(extras, min(together, extras)))
+
+
+def _seen(layer: LayerPlan, mag: Mag) -> Box:
+    """The layer's box, counted from where the grid of the mag's shards begins."""
+    return layer.box_in(mag).seen_from(layer.target(mag).layout.origin)
 
 
 def _extras(layer: LayerPlan) -> int:

@@ -7,7 +7,8 @@ A block is a cube of eight tiles of the first new mag. From its voxels the coars
     second       64^3   only for how well it compresses
     third        32^3
 
-Blocks lie at random places, the same ones each time. Nothing is written.
+Of steps with larger factors a block is one tile; if even that takes too long, nothing is told. Blocks lie at random places, the
+same ones each time. Nothing is written.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ SECONDS = 1.0
 """How long blocks of one mag are made, at least ``_LEAST`` of them."""
 
 _LEAST, _MOST = 4, 256
-_TILES = 8  # of a block
+_USUAL_FACTOR = 8  # voxels that become one
+_MOST_SOURCE_VOXELS = 2**28  # of a block: about a second
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class _Block:
 def probe(plan: Plan, layer: LayerPlan, threads: int, seconds: float = SECONDS) -> Mapping[Mag, Measured]:
     """Of each new mag of a layer. Coarser mags than samples reach are taken to compress as the last one that they do.
 
-    Raises errors of the source. Mags of a server are not read for this: the result is empty then.
+    Raises errors of the source. Mags of a server are not read for this, and blocks that are too large neither: the result is
+    empty then.
     """
     found: dict[Mag, Measured] = {}
     for steps in _chains(layer):
@@ -70,7 +73,10 @@ def probe(plan: Plan, layer: LayerPlan, threads: int, seconds: float = SECONDS) 
         if source and source.is_remote:
             return {}
         if source:
-            found |= _Probe(plan, layer, steps, threads).measure(seconds)
+            samples = _Probe(plan, layer, steps, threads)
+            if samples.block_voxels > _MOST_SOURCE_VOXELS:
+                return {}
+            found |= samples.measure(seconds)
         else:  # made of a mag that another chain has gone past
             found |= _extended(found, layer, steps)
     return found
@@ -111,6 +117,17 @@ class _Probe:
         self._source: Source = open_source(plan, job, steps[0][0], threads)
         self._box = layer.box_in(self._targets[0])
 
+    @property
+    def block_voxels(self) -> int:
+        """Source voxels that a block is made of, at most."""
+        return prod(map(min, self._cell, self._box.shape)) * prod(self._factors[0])
+
+    @property
+    def _cell(self) -> Vec3:
+        """The shape of a block."""
+        x, y, z = self._encoders[0].tile_shape
+        return (2 * x, 2 * y, 2 * z) if prod(self._factors[0]) <= _USUAL_FACTOR else (x, y, z)
+
     def measure(self, seconds: float) -> Mapping[Mag, Measured]:
         blocks: list[_Block] = []
         places = self._places()
@@ -133,8 +150,7 @@ class _Probe:
 
     def _places(self) -> Iterator[tuple[Box, Extra]]:
         """Blocks of tiles that touch the layer's box, with an index of each additional axis, at random: some, or all."""
-        shape = self._encoders[0].tile_shape
-        cell: Vec3 = (2 * shape[0], 2 * shape[1], 2 * shape[2])
+        cell = self._cell
         boxes = self._box.cells(cell)
         extras = list(self._job.extra_indices())
         chance = Random(0)  # noqa: S311 - no secrets

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.layout import Extra
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.arrays.reader import open_reader
 from wkflow.arrays.storage import StoredFile
 from wkflow.dataset.properties import MagEntry

@@ -31,7 +31,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wkflow.arrays.create import METADATA_NAMES, array_metadata, ensure_array
+from wkflow.arrays.create import ensure_array, holds_array
 from wkflow.arrays.encoder import EncodedTile, Unit
 from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.layout import Extra
@@ -39,13 +39,12 @@ from wkflow.arrays.patient import open_patiently
 from wkflow.arrays.reader import Reader
 from wkflow.arrays.writer import RegionWriter
 from wkflow.errors import ConflictError
-from wkflow.files import read_plain
 from wkflow.geometry import Box, Mag, Vec3, ceil_div
 from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero
 from wkflow.ordered import in_order
 from wkflow.plan import Job, Plan
-from wkflow.resources import cache_bytes, tile_threads
+from wkflow.resources import PIECE_VOXELS, cache_bytes, longest_edge, tile_threads
 
 Voxels = NDArray[np.generic]
 Report = Callable[[Mag, int], None]
@@ -56,7 +55,6 @@ _T = TypeVar("_T")
 _memory = local()
 
 _RUN = 8  # tiles of which one asks together whether something is stored: a cube
-_PIECE_VOXELS = 2**22  # most source voxels read at once, unless a single target voxel takes more
 _ENTRY_SECONDS = 0.5  # between two entries of the journal, if units are done faster
 
 
@@ -208,7 +206,7 @@ def _kept(job: Job, mag: Mag) -> FileGrid | None:
     if target.keeps is None:
         return None
     path, layout = Path(target.keeps), target.layout
-    if read_plain(path / METADATA_NAMES[layout.data_format]) != array_metadata(layout):
+    if not holds_array(layout, path):
         raise ConflictError(
             "the mag whose files are to be kept is gone, or was changed",
             where=path,
@@ -300,10 +298,10 @@ def _pieces(box: Box, factor: Vec3) -> Iterator[Box]:
     if box.is_empty:
         return
     shape = list(box.shape)
-    if box.scale(factor).volume <= _PIECE_VOXELS or max(shape) == 1:
+    if box.scale(factor).volume <= PIECE_VOXELS or max(shape) == 1:
         yield box
         return
-    axis = max((2, 1, 0), key=lambda a: shape[a] * factor[a] if shape[a] > 1 else 0)
+    axis = longest_edge(shape, factor)
     middle = list(box.start)
     middle[axis] += shape[axis] // 2
     stop = list(box.stop)

@@ -8,19 +8,20 @@ color/4-4-2     color/2-2-1.2     new, then in use
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
-from wkflow.arrays.create import METADATA_NAMES, array_metadata
+from wkflow.arrays.create import holds_array
 from wkflow.arrays.layout import ArrayLayout
+from wkflow.arrays.metadata import metadata_place
 from wkflow.dataset.location import layer_directory, locate_mag, new_mag_path
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
+from wkflow.dataset.uses import Uses
 from wkflow.errors import DatasetError
-from wkflow.files import read_plain
 from wkflow.geometry import Mag
+from wkflow.n5_group import next_number
 from wkflow.plan import Plan, Replaced, TargetMag
 
 
@@ -36,22 +37,28 @@ class Places:
         known = self._known(layer, mag)
         return known is not None and known.replaces is None
 
-    def of(self, layer: Layer, mag: Mag) -> tuple[str, str, Replaced | None]:
-        """The name of the mag's directory, the path for the JSON, and what is replaced."""
+    def of(self, layer: Layer, mag: Mag, number: int = 0) -> tuple[str, str, Replaced | None]:
+        """The name of the mag's directory, the path for the JSON, and what is replaced. ``number``: of the layer's new mags that
+        come before it."""
         entry = next((entry for entry in layer.mags if entry.mag == mag), None)
         if entry is None or self.is_added(layer, mag):
-            return str(mag), new_mag_path(self.dataset, layer, str(mag)), None
+            first = next_number(layer, [entry for entry in layer.mags if not self.is_added(layer, entry.mag)])
+            name = str(mag) if first is None else f"s{first + number}"
+            return name, new_mag_path(self.dataset, layer, name), None
         known = self._known(layer, mag)
         if known and known.replaces and entry.path in (known.json_path, known.replaces.path):
-            return known.name, known.json_path, known.replaces
-        if layer.old_style:
+            name = known.name
+            replaced = self._replaced(layer, entry, known.replaces)
+        elif layer.old_style:
             raise DatasetError(
                 "mags that are listed as wkwResolutions have no paths, so that they cannot be replaced",
                 where=f"layer {layer.name!r}, mag {mag}",
                 hint="list them as `mags`, or delete this mag and its entry, and make it anew",
             )
-        name = self._free_name(layer, entry)
-        return name, new_mag_path(self.dataset, layer, name), Replaced(entry.path, self._removable(layer, entry))
+        else:
+            name = self._free_name(layer, entry)
+            replaced = Replaced(entry.path, self._removable(layer, entry))
+        return name, new_mag_path(self.dataset, layer, name), replaced
 
     def kept(self, layer: Layer, mag: Mag, layout: ArrayLayout) -> str | None:
         """The directory of an existing mag whose files can be files of a new one. None if it is gone.
@@ -60,14 +67,14 @@ class Places:
         """
         known = self._known(layer, mag)
         entry = next(entry for entry in layer.mags if entry.mag == mag)
-        if known and known.replaces:
-            entry = replace(entry, path=known.replaces.path)
+        home = layer_directory(self.dataset, layer).path
+        if known and known.replaces and entry.path == known.json_path:  # it is replaced already
+            return known.keeps if known.keeps and Path(known.keeps).parent == home else None
         try:
             path = locate_mag(self.dataset, layer, entry).path
-        except DatasetError:  # it is broken; or the run has come so far that it was removed
-            home = layer_directory(self.dataset, layer).path
-            return known.keeps if known and known.keeps and Path(known.keeps).parent == home else None
-        if read_plain(path / METADATA_NAMES[layer.data_format]) != array_metadata(layout):
+        except DatasetError:  # it is broken
+            return None
+        if not holds_array(layout, path):
             raise DatasetError(
                 "the mag is stored in another way than a new one would be (chunks, files, compression, size), so that its files "
                 "cannot be kept",
@@ -87,17 +94,35 @@ class Places:
         names = (str(mag) if number == 1 else f"{mag}.{number}" for number in count(1))
         return next(name for name in names if name not in taken and not os.path.lexists(home / name))
 
+    def _replaced(self, layer: Layer, entry: MagEntry, known: Replaced) -> Replaced:
+        """What the earlier plan says, as far as that is true: plans may come with a dataset from anywhere."""
+        if entry.path == known.path:
+            return Replaced(known.path, self._removable(layer, entry))
+        # It is replaced already, so that nothing leads to the old directory any more; or that has been removed.
+        place = layer_directory(self.dataset, layer).path / (known.name or "")
+        is_ours = not os.path.lexists(place) or is_removable(place, layer.data_format)
+        return Replaced(known.path, known.name if is_ours and not self._uses.count(place) else None)
+
     def _removable(self, layer: Layer, entry: MagEntry) -> str | None:
-        """The directory of a mag in that of its layer, if it is an array that nothing else uses."""
+        """The directory of a mag, or the link to it, in that of its layer, if it is an array that nothing else uses."""
         try:
             found = locate_mag(self.dataset, layer, entry)
         except DatasetError:  # it is broken, a reason to make it anew
             return None
-        is_array = (found.path / METADATA_NAMES[layer.data_format]).is_file()
-        return found.name if is_array and list(self._arrays()).count(found.path) == 1 else None
+        if found.name is None:
+            return None
+        place = layer_directory(self.dataset, layer).path / found.name
+        is_alone = self._uses.count(place) == 1
+        return found.name if is_alone and is_removable(place, layer.data_format) else None
 
-    def _arrays(self) -> Iterator[Path]:
-        for layer in self.dataset.layers:
-            for entry in layer.mags:
-                with suppress(DatasetError):
-                    yield locate_mag(self.dataset, layer, entry).path
+    @cached_property
+    def _uses(self) -> Uses:
+        return Uses(self.dataset)
+
+
+def is_removable(place: Path, data_format: str) -> bool:
+    """Whether there is an array, or a link to one."""
+    try:
+        return place.is_dir() and metadata_place(place.resolve(), data_format).is_file()
+    except (OSError, RuntimeError):  # links in a circle
+        return False

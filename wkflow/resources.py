@@ -14,6 +14,9 @@ from wkflow.plan import Job, Plan
 TILE = 64
 """Edge of a tile in target voxels: 128^3 source voxels of a byte fill 2 MiB, which stays in the processor's cache."""
 
+PIECE_VOXELS = 2**22
+"""Most source voxels that a thread reads at once; a tile that needs more, for its factor, is made piece by piece."""
+
 _INDEX_BYTES = 32 * 2**20
 _MOST_CACHE_BYTES = 2**31
 _INTERPRETER_MB = 300  # Python with numpy, tensorstore and numba, kernels loaded
@@ -131,32 +134,57 @@ def cache_bytes(job: Job, threads: int) -> int:
         chunk  |       |       |        aligned: a cube touches one chunk
         cube   [ t t t t ]              otherwise: those of its border are decoded again for the next cubes
 
-    and a few for the tiles that are read ahead. Beyond ``_MOST_CACHE_BYTES`` chunks are decoded several times.
+    and a few for the tiles that are read ahead. Beyond ``_MOST_CACHE_BYTES`` chunks are decoded several times. The pieces of a
+    tile come in such an order, too, but each thread has a tile, and so cubes, of its own.
     """
     source = job.layer.source(job.step.source)
     if source is None or not _chunk_bytes(job):
         return _INDEX_BYTES
-    tile = _source_tile(job)
+    piece = _source_piece(job)
     box = job.read_box.shape
-    cube = list(tile)
+    cube = list(piece)
     while any(n < c and n < b for n, c, b in zip(cube, source.chunk, box, strict=True)):
         cube = [2 * n for n in cube]
-    ahead = 2 * ceil(tile_threads(threads) / 8)  # of at most 8 tiles, two neighbours in the order can share a chunk
-    chunks = _touched(cube, source.chunk, box) + ahead * _touched(tile, source.chunk, box)
+    cubes = tile_threads(threads) if _is_in_pieces(job) else 1
+    chunks = cubes * _touched(cube, source.chunk, box) + _ahead(threads) * _touched(piece, source.chunk, box)
     return _INDEX_BYTES + min(max(_MOST_CACHE_BYTES, 2 * _chunk_bytes(job)), chunks * _chunk_bytes(job))
 
 
+def _ahead(threads: int) -> int:
+    """Chunks that tiles need that are read ahead: of at most 8 tiles, two neighbours in the order can share a chunk."""
+    return 2 * ceil(tile_threads(threads) / 8)
+
+
+def _decoding_bytes(job: Job, threads: int) -> int:
+    """What is read of the chunks that are decoded at the same time, and what it becomes."""
+    return 2 * _chunk_bytes(job) * (tile_threads(threads) if _is_in_pieces(job) else _ahead(threads))
+
+
 def _chunk_bytes(job: Job) -> int:
-    """Of a decoded source chunk that more than one tile needs; 0 if there are none."""
+    """Of a decoded source chunk that more than one piece or tile needs; 0 if there are none."""
     source = job.layer.source(job.step.source)
-    if source is None or all(t % c == 0 for t, c in zip(_source_tile(job), source.chunk, strict=True)):
+    if source is None or all(t % c == 0 for t, c in zip(_source_piece(job), source.chunk, strict=True)):
         return 0
     layout = job.layer.targets[0].layout
     return prod(source.chunk) * np.dtype(layout.dtype).itemsize * layout.num_channels
 
 
-def _source_tile(job: Job) -> list[int]:
-    return [TILE * f for f in job.step.targets[0].factor_from(job.step.source)]
+def _source_piece(job: Job) -> list[int]:
+    """What is read at once: a tile, or a part of it that is halved until it is small enough."""
+    factor = job.step.targets[0].factor_from(job.step.source)
+    shape = [TILE] * 3
+    while prod(n * f for n, f in zip(shape, factor, strict=True)) > PIECE_VOXELS and max(shape) > 1:
+        shape[longest_edge(shape, factor)] //= 2
+    return [n * f for n, f in zip(shape, factor, strict=True)]
+
+
+def longest_edge(shape: Sequence[int], factor: Vec3) -> int:
+    """The axis along which a part with the most source voxels is halved, of those that can be."""
+    return max((2, 1, 0), key=lambda axis: shape[axis] * factor[axis] if shape[axis] > 1 else 0)
+
+
+def _is_in_pieces(job: Job) -> bool:
+    return TILE**3 * prod(job.step.targets[0].factor_from(job.step.source)) > PIECE_VOXELS
 
 
 def _touched(part: Sequence[int], chunk: Vec3, box: Vec3) -> int:
@@ -197,9 +225,8 @@ def _step_bytes(job: Job, source: Mag, target: Mag, threads: int) -> int:
     layout = job.layer.target(target).layout
     voxel = np.dtype(layout.dtype).itemsize * layout.num_channels
     tile = max(TILE**3, prod(layout.chunk)) * voxel
-    read = min(tile * prod(target.factor_from(source)), 2**22 * voxel)
+    read = min(tile * prod(target.factor_from(source)), PIECE_VOXELS * voxel)
     # A thread holds what it reads (and its mirrored copy at the border), the result in two orders, and encoded tiles.
     per_thread = 2 * read + 3 * tile + _ENCODED_TILES_AHEAD * tile
     index = 2 * 16 * prod(layout.chunks_per_shard)
-    decoding = 2 * _chunk_bytes(job)  # what is read of a chunk, and what it becomes
-    return tile_threads(threads) * per_thread + index + decoding + cache_bytes(job, threads)
+    return tile_threads(threads) * per_thread + index + _decoding_bytes(job, threads) + cache_bytes(job, threads)

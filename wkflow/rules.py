@@ -95,7 +95,7 @@ class Rules:
 
     @property
     def reports(self) -> list[str]:
-        return [str(place) for place in report_places(self.config, self.plan)]
+        return [str(place) for place in report_places(self.config)]
 
     @property
     def plan_file(self) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -18,16 +18,18 @@ from pathlib import Path
 import yaml
 
 from wkflow.arrays.layout import chunks_per_shard_from_env
+from wkflow.commit import check_free, is_listed
 from wkflow.config import Config, absolute_path
+from wkflow.dataset.location import is_gone
 from wkflow.dataset.properties import Dataset
 from wkflow.errors import ConflictError, DatasetError, WkflowError, disk_hint
 from wkflow.failpoint import step
 from wkflow.files import read_json, replace_file
+from wkflow.lock import check_not_held
 from wkflow.opened import Opened
 from wkflow.places import check_places
 from wkflow.plan import Plan
 from wkflow.planner import Planned, make_plan
-from wkflow.publish import check_free, is_listed
 from wkflow.rundir import POINTER, RunDir, hidden_dir, read_pointer, write_pointer
 from wkflow.target import known_home, open_target
 from wkflow.versions import note_versions
@@ -36,7 +38,8 @@ from wkflow.versions import note_versions
 @dataclass(frozen=True)
 class Run:
     """A plan with its run directory. ``notes``: what the user should know; ``stored``: the plan is frozen already;
-    ``state``: of the dataset when this was found out; ``voxel_size``: edges x, y, z of mag 1 in the dataset's unit."""
+    ``state``: of the dataset when this was found out; ``voxel_size``: edges x, y, z of mag 1 in the dataset's unit; ``gone``: mags
+    that the dataset lists, but has not any more."""
 
     plan: Plan
     dir: RunDir
@@ -44,27 +47,44 @@ class Run:
     stored: bool
     state: str = ""
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gone: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:
         return all(self.dir.published(layer.id).is_file() for layer in self.plan.layers)
 
 
-def current_run(config: Config, environ: Mapping[str, str] = os.environ) -> Run:
+def current_run(config: Config, environ: Mapping[str, str] = os.environ, *, to_look: bool = False) -> Run:
     """The run that ``config`` asks for: the unfinished or finished one that the dataset has, else a new one.
 
-    Raises errors of the target, the dataset, the scheme; ``ConflictError`` if an unfinished run has other options.
+    ``to_look``: it is not to be started, so that a new one may be where nothing can be written; a note says so then.
+    Raises errors of the target, the dataset, the scheme; ``HeldError`` if somebody works on an unfinished run with other options,
+    ``ConflictError`` if nobody does.
     """
     opened = open_target(config)
     state = dataset_state(opened.dataset)
     run = _find(opened, config, environ)
+    if not run.stored and (problem := _not_writable(opened.dataset, run.plan)):
+        if not to_look:
+            raise problem
+        run = replace(run, notes=(*run.notes, f"the run could not be started: {problem.what}: {problem.where}"))
     if not run.is_done:
         check_places(opened.dataset, run.plan, run.dir)
         if opened.on_server and run.plan.layers:
             from wkflow.on_server import check_server
 
             check_server(opened, config)
-    return replace(run, state=state, voxel_size=opened.dataset.voxel_size.factor)
+    gone = () if opened.on_server or config.wanted.overwrite else tuple(_gone(opened.dataset, config))
+    notes = (*run.notes, *(f"warning: {mag} is listed, but its directory is gone" for mag in gone))
+    return replace(run, notes=notes, state=state, voxel_size=opened.dataset.voxel_size.factor, gone=gone)
+
+
+def _gone(dataset: Dataset, config: Config) -> Iterator[str]:
+    """Coarser mags of the chosen layers without a directory. The finest may have been put elsewhere, to save space."""
+    for layer in dataset.chosen(config.layer_names):
+        for entry in sorted(layer.mags, key=lambda entry: entry.mag.max)[1:]:
+            if is_gone(dataset, layer, entry):
+                yield f"mag {entry.mag} of layer {layer.name!r}"
 
 
 def continued_run(config: Config) -> Run:
@@ -95,6 +115,7 @@ def _find(opened: Opened, config: Config, environ: Mapping[str, str]) -> Run:
     if stored is not None and not stored.is_done:
         planned = _plan(as_begun, config, environ, stored.plan)
         if planned.plan.layers != stored.plan.layers or not _is_intact(stored, dataset):
+            check_not_held(dataset.root)
             raise ConflictError(
                 "an unfinished run with other options, or of a source that was changed since, is in the way",
                 where=stored.dir.path,
@@ -188,7 +209,6 @@ def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:
     for layer in planned.plan.layers:
         for target in layer.targets:
             check_free(planned.plan.final(layer, target.mag))
-    _check_writable(dataset, planned.plan)
     plan = planned.plan
     hidden = hidden_dir(dataset.root)
     for attempt in count(2):
@@ -206,19 +226,19 @@ def _new_run(dataset: Dataset, config: Config, planned: Planned) -> Run:
     return Run(plan, RunDir(path), planned.notes, stored=False)
 
 
-def _check_writable(dataset: Dataset, plan: Plan) -> None:
+def _not_writable(dataset: Dataset, plan: Plan) -> DatasetError | None:
     """What would fail hours later, when mags are published, is said now."""
     if not plan.layers:
-        return
+        return None
     places = [_existing_parent(dataset.root), _existing_parent(dataset.properties_path.parent)]
     places += [_existing_parent(Path(layer.directory)) for layer in plan.layers]
-    for place in places:
-        if not os.access(place, os.W_OK | os.X_OK):
-            if plan.remote:
-                what, hint = "new mags cannot be made here", "choose another folder with --run-dir"
-            else:
-                what, hint = "the dataset is not writable", "get write permission, or downsample a copy of it"
-            raise DatasetError(what, where=place, hint=hint)
+    place = next((place for place in places if not os.access(place, os.W_OK | os.X_OK)), None)
+    if place is None:
+        return None
+    if plan.remote:
+        return DatasetError("new mags cannot be made here", where=place, hint="choose another folder with --run-dir")
+    hint = "get write permission, or downsample a copy of it"
+    return DatasetError("the dataset is not writable", where=place, hint=hint)
 
 
 def _existing_parent(path: Path) -> Path:

@@ -6,6 +6,7 @@
     <dataset>/.wkflow/<run>/            the run directory (or --run-dir)
         plan.json  config.yaml
         markers/l0.s0.r0.json           the job is done; the shards it wrote, and their sizes
+        markers/l0.moving.json          its mags are on their way from staging to their places, or have been
         markers/l0.published.json       the layer's mags are part of the dataset
         markers/l0.2-2-1.transferred.json   the mag is part of the dataset on the server
         transfers/                      what was announced to the server
@@ -58,6 +59,9 @@ class RunDir:
 
     def transfer(self, layer_id: str, mag: Mag) -> Path:
         return self.path / "transfers" / f"{layer_id}.{mag}.json"
+
+    def moving(self, layer_id: str) -> Path:
+        return self.markers / f"{layer_id}.moving.json"
 
     def published(self, layer_id: str) -> Path:
         return self.markers / f"{layer_id}.published.json"

@@ -30,14 +30,18 @@ then the walk begins at the finest mag, and leads at least to the coarsest that 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from wkflow.errors import LayerNotFoundError, SchemeError, UsageError
+from wkflow.errors import AskedMagsError, LayerNotFoundError, SchemeError, UsageError
+from wkflow.factor import check_factor
 from wkflow.geometry import Mag, Vec3, ceil_div
 from wkflow.ladder import ladder_steps
 from wkflow.walk import VoxelSize, Walk
+
+_SAME_MAXIMUM = "mags with the same maximum must be equal in all layers"
 
 
 class SamplingMode(StrEnum):
@@ -128,6 +132,8 @@ def dataset_schemes(
         layer = current[name]
         others = [current[names[other]] for other in sorted(set(first.values())) if other != index]
         scheme = layer_scheme(layer, others, voxel_size=voxel_size, mode=mode, wanted=wanted)
+        for step in scheme.steps:
+            check_factor(step.source, step.target, f"layer {name!r}")
         current[name] = replace(layer, mags=tuple(dict.fromkeys(layer.mags + scheme.targets)))
         first.update((mag, min(index, first.get(mag, index))) for mag in scheme.targets)
         schemes[name] = scheme
@@ -160,13 +166,16 @@ def layer_scheme(
     if mode is SamplingMode.CONSTANT_Z:
         goal = replace(goal, z=source.z)
     if source.max >= goal.max:
-        notes.append(f"nothing to do, mag {source} is not finer than the coarsest mag {goal}")
+        gaps = _gaps(layer, others, voxel_size, mode, wanted)
+        hint = f"; --fill-gaps would make {_listed(gaps)}" if gaps else ""
+        notes.append(f"nothing to do, mag {source} is not finer than the coarsest mag {goal}{hint}")
         return Scheme(source, (), tuple(notes))
 
     walk = Walk(source, goal, tuple(owners), voxel_size if mode is SamplingMode.ANISOTROPIC else None)
     path = walk.path()
     if path[-1].max < goal.max or not source.is_within(goal):
-        raise _dead_end(layer, walk, owners, mode)
+        error = _dead_end(layer, walk, owners, mode)
+        raise AskedMagsError(error.what, where=error.where, hint=error.hint) if coarsest else error
     if coarsest and path[-1] != goal and path[-1] in owners:
         notes.append(f"mag {path[-1]} of layer {owners[path[-1]]!r} is taken, the coarsest mag would be {goal}")
     notes += _fate(layer, path[1:], wanted)
@@ -191,17 +200,43 @@ def default_coarsest(layer: LayerMags) -> Mag:
 
 def _ladder_scheme(layer: LayerMags, others: Sequence[LayerMags], wanted: Wanted) -> Scheme:
     """Exactly the mags that are wanted."""
-    _owners([replace(layer, mags=layer.mags + wanted.ladder), *others])
+    _check_ladder(wanted.ladder, _owners([layer, *others]))
     made = [mag for mag in wanted.ladder if wanted.overwrite or mag not in layer.mags]
     there = [wanted.from_mag] if wanted.from_mag else [mag for mag in layer.mags if mag not in made]
     if wanted.from_mag:
         _source(layer, wanted)
-    pairs = list(ladder_steps(there, made, f"layer {layer.name!r}"))
+    pairs = list(ladder_steps(there, made, f"layer {layer.name!r}: {_listed(layer.mags) or 'no mags'}"))
     notes = _fate(layer, wanted.ladder, wanted)
     if not pairs:
         notes.append("nothing to do, the layer has all of these mags")
     source = pairs[0][0] if pairs else max(layer.mags, key=lambda mag: mag.max)
     return Scheme(source, tuple(SchemeStep(*pair) for pair in pairs), tuple(notes))
+
+
+def _check_ladder(ladder: Sequence[Mag], owners: Mapping[Mag, str]) -> None:
+    """Raise for a mag that is asked for and shares its maximum with another one, which is asked for, too, or is there."""
+    by_maximum = {mag.max: mag for mag in owners}
+    for mag in ladder:
+        rival = by_maximum.setdefault(mag.max, mag)
+        if rival != mag:
+            owner = owners.get(rival)
+            raise AskedMagsError(
+                f"mag {rival} and mag {mag} differ, but {_SAME_MAXIMUM}",
+                where=f"mag {rival} of layer {owner!r}, mag {mag} of --mags" if owner else "--mags",
+                hint=f"ask for mag {rival} in place of mag {mag}" if owner else "leave one of the two out",
+            )
+
+
+def _gaps(
+    layer: LayerMags, others: Sequence[LayerMags], voxel_size: VoxelSize, mode: SamplingMode, wanted: Wanted
+) -> tuple[Mag, ...]:
+    """The mags that are missing between those of a layer that is coarse enough."""
+    if wanted.fill_gaps or wanted.overwrite or wanted.from_mag:
+        return ()
+    with suppress(SchemeError):
+        filling = replace(wanted, fill_gaps=True)
+        return layer_scheme(layer, others, voxel_size=voxel_size, mode=mode, wanted=filling).targets
+    return ()
 
 
 def _fate(layer: LayerMags, chosen: Sequence[Mag], wanted: Wanted) -> list[str]:
@@ -247,7 +282,7 @@ def _owners(layers: Sequence[LayerMags]) -> dict[Mag, str]:
             rival = by_maximum.setdefault(mag.max, mag)
             if rival != mag:
                 raise SchemeError(
-                    f"mag {rival} and mag {mag} differ, but mags with the same maximum must be equal in all layers",
+                    f"mag {rival} and mag {mag} differ, but {_SAME_MAXIMUM}",
                     where=f"mag {rival} of layer {owners[rival]!r}, mag {mag} of layer {owner!r}",
                     hint="remove one of the two mags from the dataset",
                 )

@@ -9,8 +9,8 @@ from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.grid import FileGrid, file_grid
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.arrays.reader import Reader
 from wkflow.plan import SourceMag
 from wkflow.remote.credentials import Credentials

@@ -2,16 +2,15 @@
 
 What a new mag takes is not known before it is made, since it is compressed. So each mag is taken to need more bytes per
 voxel than the one it is made from, but never more than uncompressed: labels have more borders per voxel in coarser mags
-(measured: 1.2 to 2.4 times the bytes per voxel of the finer mag), images stay as they are (0.8 to 1.1 times).
+(measured: 1.2 to 2.4 times the bytes per voxel of the finer mag), images stay as they are (0.8 to 1.1 times). What is not
+compressed takes whole chunks, also where they stick out of the layer.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
@@ -27,6 +26,7 @@ from wkflow.errors import SpaceError
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel
 from wkflow.plan import Job, LayerPlan, Plan, SourceMag
+from wkflow.rest import jobs_left, parts_left
 from wkflow.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def sample(layer: LayerPlan, source: SourceMag, shares: int = 1) -> Stored:
     box = layer.box_in(source.mag)
     with _files(source) as (grid, look_up):
         cells = [
-            (cell.scale(grid.shape).intersect(box), extra) for cell, extra in _cells(layer, box.cells(grid.shape), most)
+            (cell.scale(grid.shape).shift(grid.origin).intersect(box), extra)
+            for cell, extra in _cells(layer, box.seen_from(grid.origin).cells(grid.shape), most)
         ]
         found = look_up([list(grid.names(covered, layer.channels, extra)) for covered, extra in cells])
     voxels = sum(covered.volume for covered, _ in cells) * len(layer.channels)
@@ -187,17 +188,22 @@ def _writes(plan: Plan, run_dir: RunDir) -> Iterator[tuple[Path, int, int]]:
     """Directories, the bytes and the number of files that are still to be written there."""
     left = [layer for layer in plan.layers if not run_dir.published(layer.id).is_file()]
     for layer in left:
-        jobs = [job for job in layer.jobs() if not run_dir.marker(job.id).is_file()]
-        begun = _begun(plan, layer)
-        size = files = 0.0
-        for mag, whole in estimate(layer, len(left)).items():
-            part = sum(_part_left(plan, job, mag, whole, begun) for job in jobs if mag in job.step.targets)
-            part *= made_part(layer, mag)
-            size += part * whole.bytes
-            files += part * whole.files
+        jobs = jobs_left(layer, run_dir)
+        whole = estimate(layer, len(left))
+        parts = parts_left(plan, layer, jobs, {mag: of_mag.files for mag, of_mag in whole.items()})
+        size = sum(parts[mag] * made_part(layer, mag) * whole[mag].bytes for mag in whole)
+        files = sum(parts[mag] * made_part(layer, mag) * whole[mag].files for mag in whole)
         yield Path(layer.directory), ceil(size), ceil(files)
         yield Path(layer.directory), _mirrored(layer, jobs), 0
         yield run_dir.path, len(jobs) * _RECORD_OF_JOB + ceil(files) * _RECORD_OF_FILE, 5 * len(jobs)
+
+
+def left(plan: Plan, layer: LayerPlan, run_dir: RunDir) -> Mapping[Mag, float]:
+    """The part of each new mag of a layer that is still to be written."""
+    if run_dir.published(layer.id).is_file():
+        return {target.mag: 0.0 for target in layer.targets}
+    files = {mag: whole.files for mag, whole in estimate(layer, len(plan.layers)).items()}
+    return parts_left(plan, layer, jobs_left(layer, run_dir), files)
 
 
 def made_part(layer: LayerPlan, mag: Mag) -> float:
@@ -218,38 +224,15 @@ def _mirrored(layer: LayerPlan, jobs: Collection[Job]) -> int:
     return min(_MOST_MIRRORED, max(read, default=0))
 
 
-def _begun(plan: Plan, layer: LayerPlan) -> Collection[str]:
-    """The names of a layer's journals. In a new run there are none, and a file system need not be asked for each job's."""
-    try:
-        return set(os.listdir(plan.staging(layer) / "journal"))  # noqa: PTH208
-    except OSError:
-        return ()
-
-
-def _part_left(plan: Plan, job: Job, mag: Mag, whole: MagEstimate, begun: Collection[str]) -> float:
-    """The part of a mag that a job has still to write, by its journal if it was begun before."""
-    part = job.target_voxels(mag) / job.layer.voxels(mag)
-    journal = plan.journal(job)
-    finished = _journaled(journal)[str(mag)] if journal.name in begun else 0
-    return max(0.0, part - finished / max(1, whole.files))
-
-
-def _journaled(journal: Path) -> Counter[str]:
-    """How many files of each mag are finished."""
-    finished: Counter[str] = Counter()
-    with suppress(OSError, ValueError, KeyError, TypeError):  # cut off, or not there
-        for line in journal.read_text().splitlines()[1:]:
-            entry = json.loads(line)
-            finished[entry["mag"]] += len(entry["files"])
-    return finished
-
-
 def _estimate(layer: LayerPlan, mag: Mag, stored: Stored) -> MagEstimate:
     layout = layer.target(mag).layout
     extras = prod(axis.stop - axis.start for axis in layer.extra_axes)
     cells = layer.box_in(mag).cells(layout.shard).volume * extras * len(layout.channel_cells)
     files = ceil(cells * stored.share)
     voxels = stored.bytes_per_voxel * layer.voxels(mag)
+    if layout.compression.codec == "none":
+        chunks = layer.box_in(mag).cells(layout.chunk).volume * extras * len(layout.channel_cells)
+        voxels = chunks * layout.chunk_bytes * stored.share
     return MagEstimate(ceil(voxels) + files * (_overhead(layout) + _DISK_BLOCK), files)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wkflow.commit import take_back
 from wkflow.config import Config
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.job import forget_dependents
@@ -12,7 +13,7 @@ from wkflow.lock import hold
 from wkflow.marker import read_marker
 from wkflow.pace import Pace
 from wkflow.places import check_no_links
-from wkflow.plan import Job
+from wkflow.plan import Job, LayerPlan
 from wkflow.progress import Watch
 from wkflow.run import Run, dataset_state
 from wkflow.rundir import RunDir, hidden_dir
@@ -47,8 +48,7 @@ def take(run: Run, config: Config) -> None:
             check_no_links(run.plan.staging(layer))
         for layer in run.plan.layers:
             if not run.dir.published(layer.id).is_file():
-                for job in layer.jobs():
-                    _look_at(run, job)
+                _look_through(run, layer)
     _remove_temporary(run)
 
 
@@ -84,6 +84,14 @@ def _remove_temporary(run: Run) -> None:
     ):
         for path in folder.glob(".*.tmp"):
             path.unlink(missing_ok=True)
+
+
+def _look_through(run: Run, layer: LayerPlan) -> None:
+    """What has been done for a layer, and is still there."""
+    for job in layer.jobs():
+        _look_at(run, job)
+    if not all(run.dir.marker(job.id).is_file() for job in layer.jobs()):
+        take_back(run.plan, layer, run.dir)
 
 
 def _look_at(run: Run, job: Job) -> None:

@@ -36,9 +36,10 @@ class Submitted:
     def __str__(self) -> str:
         return described(self.run.dir, self.id)
 
-    def forget_failure(self) -> None:
-        """That of an earlier attempt."""
+    def forget_attempt(self) -> None:
+        """The job waits for another one: it has not failed, and is not at work."""
         self.run.dir.error(self.id).unlink(missing_ok=True)
+        self.run.dir.progress(self.id).unlink(missing_ok=True)
 
     def note_failure(self, text: str, log: Path) -> None:
         """For the command line, which shows it."""
@@ -75,6 +76,20 @@ class Runs(dict[Path, Run]):
         if run is None or set(job.wildcards_dict) != {"layer", "step", "region"}:
             return None
         return Submitted(run, marker.name.removesuffix(".json"))
+
+
+class Begun(set[str]):
+    """The jobs, by the cluster's names for them, that were seen at work."""
+
+    def look(self, name: str, ours: Submitted | None, *, is_waiting: bool) -> None:
+        """One that was at work and waits now was put back into the queue by the cluster: its attempt does not count."""
+        if not is_waiting:
+            self.add(name)
+        elif name in self:
+            self.remove(name)
+            with suppress(OSError):  # only the display suffers
+                if ours:
+                    ours.forget_attempt()
 
 
 class Pace:

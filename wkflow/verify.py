@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.layout import ArrayLayout
+from wkflow.arrays.metadata import METADATA_NAMES, metadata_place
 from wkflow.arrays.storage import StoredFile
 from wkflow.arrays.verify import file_problem
 from wkflow.compare import Cell, Comparison, Pair, compare
@@ -62,7 +62,7 @@ def verify_job(plan: Plan, job: Job, files: Files, level: Level, threads: int) -
 def check_nothing_else(layout: ArrayLayout, directory: Path, files: Iterable[StoredFile]) -> None:
     """A mag has its metadata and the listed files, nothing else. Raises ``VerificationError``."""
     metadata = METADATA_NAMES[layout.data_format]
-    if not (directory / metadata).is_file():
+    if not metadata_place(directory, layout.data_format).is_file():
         raise VerificationError("the metadata of a new mag are missing", where=directory, hint="run the command again")
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     if unknown := sorted(found - {file.path for file in files} - {metadata}):
@@ -111,12 +111,12 @@ def _cells(job: Job, mag: Mag, grid: FileGrid, files: Sequence[StoredFile]) -> I
     names = {file.path for file in files}
     channels = job.layer.channels
     for extra in job.extra_indices():
-        for box in job.box_in(mag).split(_cell_shape(grid.shape)):
+        for box in job.box_in(mag).split(_cell_shape(grid.shape), grid.origin):
             if not _is_stored(grid, box, channels, extra, names):
                 yield Cell(box, extra, stored=False)
                 continue
             yield Cell(box, extra, stored=True)
-            for part in box.split(grid.shape):
+            for part in box.split(grid.shape, grid.origin):
                 if not _is_stored(grid, part, channels, extra, names):
                     yield Cell(part, extra, stored=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ import pytest
 import tensorstore
 from conformance.wkflow_runner import run_wkflow
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+from datasets.plain import read_n5
 
 from browser.browser import Browser, Page
-from browser.neuroglancer import PROGRAM, Picture, Viewer, shown
+from browser.neuroglancer import PROGRAM, ZOOM, Picture, Viewer, shown
 
 FORMATS = ("zarr", "zarr3")
 MAGS = {"1": (1, 1, 1), "2-2-1": (2, 2, 1), "4-4-2": (4, 4, 2), "8-8-4": (8, 8, 4)}
@@ -62,15 +64,28 @@ def stored(dataset: Path, layer: str, mag: str, data_format: str) -> np.ndarray:
     return tensorstore.open({"driver": data_format, "kvstore": store}).result().read().result()
 
 
-def under(picture: Picture, volume: np.ndarray, mag: str) -> tuple[np.ndarray, np.ndarray]:
+def under(
+    picture: Picture, volume: np.ndarray, mag: str, *, is_translated: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The pixels inside of a volume ``[x, y, z]``, as ``[pixel, 3]``, and the voxel under each.
 
-    Without a translation, the middle of the first voxel of every mag is at 0: so OME-Zarr has it, and so does neuroglancer.
+    Without a translation, the middle of the first voxel of every mag is at 0: so OME-Zarr has it, and so does neuroglancer. With
+    one, all mags begin where mag 1 does, half a voxel of it before 0.
     """
-    x, y, z = (np.floor(at / factor + 0.5).astype(int) for at, factor in zip(picture.at, MAGS[mag], strict=True))
+    begins = [-0.5 if is_translated else -factor / 2 for factor in MAGS[mag]]
+    x, y, z = (
+        np.floor((at - begin) / factor).astype(int)
+        for at, begin, factor in zip(picture.at, begins, MAGS[mag], strict=True)
+    )
     columns, rows = (np.flatnonzero((at >= 0) & (at < n)) for at, n in zip((x, y), volume.shape[:2], strict=True))
     voxels = volume[np.ix_(x[columns], y[rows], z)][..., 0].T
     return picture.colours[np.ix_(rows, columns)].reshape(-1, 3), voxels.ravel()
+
+
+def between_no_voxels(mag: tuple[int, int, int]) -> tuple[float, float, float]:
+    """A place near the middle at which no pixel and no slice lies between two voxels, if voxels begin at 0."""
+    x, y, z = MIDDLE
+    return x - 0.03 * mag[0], y - 0.03 * mag[1], z + 0.5
 
 
 def problems(page: Page, dataset: Path) -> list[str]:
@@ -143,6 +158,88 @@ def test_other_chunks_and_codecs_are_shown(page: Page, stored_as: str, options: 
     pixels, voxels = under(picture, stored(dataset, "color", "2-2-1", stored_as)[0], "2-2-1")
     assert np.ptp(voxels) > 100
     assert np.array_equal(pixels[:, 0], voxels)
+
+
+def test_with_a_translation_no_mag_is_shifted(page: Page, data_format: str, tmp_path: Path) -> None:
+    dataset = make(tmp_path / "ds", color(Storage(data_format)), ome_translation=True)
+    with shown(dataset) as address:
+        viewer = Viewer(page, address)
+        for name, mag in MAGS.items():
+            aside = (MIDDLE[0] + 0.2, MIDDLE[1] + 0.2, MIDDLE[2])  # no pixel lies between two voxels
+            picture = viewer.look("color", aside, mag, f"neuroglancer-{data_format}-translated-{name}")
+            volume = stored(dataset, "color", name, data_format)[0]
+            pixels, voxels = under(picture, volume, name, is_translated=True)
+            assert np.ptp(voxels) > 50
+            assert np.array_equal(pixels, np.stack([voxels] * 3, axis=1)), name
+    assert problems(page, dataset) == []
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
+def test_every_scale_of_a_volume_is_shown(page: Page, encoding: str, tmp_path: Path) -> None:
+    """There, the first voxel of every scale begins at 0."""
+    metadata: dict[str, Any] = {"resolution": [4, 4, 8], "encoding": encoding}
+    metadata |= {"compressed_segmentation_block_size": [8, 8, 8]} if encoding != "raw" else {}
+    storage = Storage("neuroglancerPrecomputed", exact_shape=True, offset=PLACE["topleft"], metadata=metadata)
+    layer = color(storage) if encoding == "raw" else cells(storage)
+    dataset = make(tmp_path / "ds", layer)
+    colours: dict[int, int] = {}
+    with shown(dataset) as address:
+        viewer = Viewer(page, address)
+        for name, mag in MAGS.items():
+            picture = viewer.look(layer.name, between_no_voxels(mag), mag, f"neuroglancer-{encoding}-{name}")
+            place = {"driver": "neuroglancer_precomputed", "kvstore": f"file://{dataset}/{layer.name}/"}
+            volume = tensorstore.open({**place, "scale_metadata": {"key": name}}).result()[..., 0]
+            at_x, at_y, at_z = (np.floor(at / factor).astype(int) for at, factor in zip(picture.at, mag, strict=True))
+            start, ends = volume.domain.inclusive_min, np.add(PLACE["topleft"], PLACE["size"])
+            pixel = mag[0] / ZOOM
+            shown_box = zip(picture.at, PLACE["topleft"], ends, strict=True)  # that of the first scale
+            columns, rows, _ = (
+                np.flatnonzero((at > first + pixel) & (at < end - pixel)) for at, first, end in shown_box
+            )
+            voxels = np.asarray(volume[:, :, int(at_z[0])])[
+                np.ix_(at_x[columns] - start[0], at_y[rows] - start[1])
+            ].T.ravel()
+            pixels = picture.colours[np.ix_(rows, columns)].reshape(-1, 3)
+            if encoding == "raw":
+                assert np.ptp(voxels) > 50
+                assert np.array_equal(pixels, np.stack([voxels] * 3, axis=1)), name
+                continue
+            pairs = np.unique(np.stack([voxels, pixels.astype(int) @ [0x10000, 0x100, 1]]), axis=1).T.tolist()
+            assert len(pairs) > 10
+            for segment, colour in pairs:
+                assert colours.setdefault(segment, colour) == colour, (name, segment)
+    assert problems(page, dataset) == []
+
+
+def test_every_mag_that_an_n5_group_lists_is_shown(page: Page, tmp_path: Path) -> None:
+    """There, too, the first voxel of every mag begins at 0."""
+    storage = Storage("n5", axes="xyz", exact_shape=True)
+    dataset = make_dataset(DatasetSpec((color(storage),), voxel_size=(4.0, 4.0, 8.0)), tmp_path / "ds")
+    (dataset / "color" / "1").rename(dataset / "color" / "s0")
+    properties = dataset / "datasource-properties.json"
+    properties.write_text(properties.read_text().replace("./color/1", "./color/s0"))
+    listing = {
+        "axes": ["x", "y", "z"],
+        "resolution": [4, 4, 8],
+        "units": ["nm"] * 3,
+        "downsamplingFactors": [[1, 1, 1]],
+    }
+    (dataset / "color" / "attributes.json").write_text(json.dumps(listing))
+    run_wkflow(dataset, coarsest_mag="8-8-4")
+    with shown(dataset) as address:
+        viewer = Viewer(page, address)
+        for number, (name, mag) in enumerate(MAGS.items()):
+            picture = viewer.look("color", between_no_voxels(mag), mag, f"neuroglancer-n5-{name}")
+            volume = read_n5(dataset / "color" / f"s{number}")
+            x, y, z = (np.floor(at / factor).astype(int) for at, factor in zip(picture.at, mag, strict=True))
+            ends = np.add(PLACE["topleft"], PLACE["size"])[:2] - mag[0] / ZOOM  # of the first mag
+            columns, rows = (
+                np.flatnonzero((at > 0) & (at < end)) for at, end in zip(picture.at[:2], ends, strict=True)
+            )
+            voxels = volume[np.ix_(x[columns], y[rows], z)][..., 0].T
+            assert np.ptp(voxels) > 50
+            assert np.array_equal(picture.colours[np.ix_(rows, columns)], np.stack([voxels] * 3, axis=2)), name
+    assert problems(page, dataset) == []
 
 
 def test_the_first_thing_seen_is_the_middle_of_the_layer(page: Page, dataset: Path) -> None:

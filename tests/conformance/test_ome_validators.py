@@ -23,20 +23,32 @@ LAYOUTS = [
 ]
 
 
+@pytest.fixture(params=[False, True], ids=["", "translated"])
+def is_translated(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture(params=LAYOUTS, ids=" ".join)
-def layer(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def layer(request: pytest.FixtureRequest, is_translated: bool, tmp_path: Path) -> Path:
     """The directory of a downsampled layer."""
     kind, axes = request.param
     additional = (("t", 0, 2),) if "t" in axes else ()
     spec = LayerSpec("layer", size=(40, 34, 33), storage=Storage(kind, axes=axes), additional_axes=additional)
     dataset = make_dataset(DatasetSpec((spec,), voxel_size=(4.0, 4.0, 8.0)), tmp_path / "ds")
-    run_wkflow(dataset)
+    run_wkflow(dataset, ome_translation=is_translated)
     return dataset / "layer"
 
 
-def test_ome_zarr_models_accepts_metadata_and_arrays(layer: Path) -> None:
+def test_ome_zarr_models_accepts_metadata_and_arrays(layer: Path, is_translated: bool) -> None:
     image = ome_zarr_models.open_ome_zarr(zarr.open_group(layer, mode="r"))
-    assert [dataset.path for dataset in image.ome_attributes.multiscales[0].datasets] == ["1", "2-2-1", "4-4-2"]
+    [multiscale] = image.ome_attributes.multiscales
+    assert [dataset.path for dataset in multiscale.datasets] == ["1", "2-2-1", "4-4-2"]
+    axes = [axis.name for axis in multiscale.axes]
+    for dataset, place in zip(multiscale.datasets, ((0, 0, 0), (2, 2, 0), (6, 6, 4)), strict=True):
+        _, *translation = dataset.coordinateTransformations
+        middle = dict(zip("xyz", place, strict=True))
+        expected = [[middle.get(axis, 0) for axis in axes]] if is_translated else []
+        assert [list(one.translation) for one in translation] == expected
 
 
 def test_yaozarrs_accepts_metadata(layer: Path) -> None:

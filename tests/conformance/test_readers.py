@@ -17,6 +17,7 @@ import pytest
 import wkw
 import zarr
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+from datasets.plain import read_n5, read_scale
 
 from .oracle import REPOSITORY, Oracle, oracle_python
 from .wkflow_runner import run_wkflow
@@ -32,6 +33,14 @@ LAYERS = {
     "zarr tcxyz": LayerSpec(storage=Storage("zarr", axes="tcxyz"), additional_axes=TIMES, **OFFSET),
     "zarr3": LayerSpec(storage=Storage("zarr3"), num_channels=3, **OFFSET),
     "zarr3 xyz": LayerSpec(storage=Storage("zarr3", axes="xyz"), dtype="float32", **OFFSET),
+    "n5": LayerSpec(storage=Storage("n5", chunk=(20, 32, 16)), num_channels=2, dtype="uint16", **OFFSET),
+    "n5 xyz": LayerSpec(storage=Storage("n5", axes="xyz", exact_shape=True), dtype="float64", **OFFSET),
+    "precomputed": LayerSpec(
+        storage=Storage("neuroglancerPrecomputed", chunk=(20, 32, 16), exact_shape=True, offset=(33, 20, 5)),
+        num_channels=2,
+        dtype="float32",
+        **OFFSET,
+    ),
     "zarr3 ctzyx": LayerSpec(storage=Storage("zarr3", axes="ctzyx"), additional_axes=TIMES, num_channels=2, **OFFSET),
 }
 
@@ -70,12 +79,17 @@ def in_the_box(layer: LayerSpec, mag: tuple[int, int, int], array: np.ndarray) -
 def test_the_released_library_reads_every_mag(dataset: Path, layer: LayerSpec, oracle: Oracle) -> None:
     seen = oracle.describe(dataset)["layers"]["color"]["mags"]
     for (name, mag), path in zip(MAGS.items(), directories(dataset).values(), strict=True):
+        start, stop = layer.box_in(mag)
         if layer.storage.format == "wkw":
-            start, stop = layer.box_in(mag)
             with wkw.Dataset.open(str(path)) as opened:
                 voxels = opened.read(start, np.subtract(stop, start))
+        elif layer.storage.format == "neuroglancerPrecomputed":
+            stored, offset = read_scale(path)
+            ends = [slice(a - o, b - o) for a, b, o in zip(start, stop, offset, strict=True)]
+            voxels = stored[tuple(ends)].transpose(3, 0, 1, 2)
         else:
-            voxels = in_the_box(layer, mag, zarr.open_array(path, mode="r")[...])
+            stored = read_n5(path) if layer.storage.format == "n5" else zarr.open_array(path, mode="r")[...]
+            voxels = in_the_box(layer, mag, stored)
         found = seen[name]
         assert voxels.any()
         expected = [
@@ -85,7 +99,7 @@ def test_the_released_library_reads_every_mag(dataset: Path, layer: LayerSpec, o
 
 
 def test_readers_of_zarr_find_every_mag(dataset: Path, layer: LayerSpec) -> None:
-    if layer.storage.format == "wkw":
+    if not layer.storage.format.startswith("zarr"):
         assert not list(dataset.rglob("zarr.json"))
         return
     group = zarr.open_group(dataset / "color", mode="r")

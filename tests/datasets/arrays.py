@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,16 @@ def write_mag(layer: LayerSpec, mag: MagSpec, path: Path, seed: int) -> None:
     if storage.format == "wkw":
         _write_wkw(storage, data, path, lower)
         return
+    if storage.format == "neuroglancerPrecomputed":
+        first = [max(a, b) for a, b in zip(lower, storage.offset, strict=True)]
+        data = data[:, *(slice(a - b, None) for a, b in zip(first, lower, strict=True))]
+        scale = _create_scale(layer, mag, path, shape)
+        scale[tuple(slice(a, a + n) for a, n in zip(first, data.shape[1:], strict=True))] = data.transpose(1, 2, 3, 0)
+        return
     lengths = others | dict(zip("xyz", shape, strict=True))
     begin = dict.fromkeys(others, 0) | dict(zip("xyz", lower, strict=True))
-    array = _create_zarr(layer, path, [lengths[axis] for axis in storage.axes])
+    create = _create_n5 if storage.format == "n5" else _create_zarr
+    array = create(layer, path, [lengths[axis] for axis in storage.axes])
     if "c" not in storage.axes:
         data = data[0]
     data = data.transpose([[axis for axis in lengths if axis in storage.axes].index(axis) for axis in storage.axes])
@@ -68,6 +76,41 @@ def _create_zarr(layer: LayerSpec, path: Path, shape: list[int]) -> Any:
         "metadata": make(layer, shape, chunk, shard),
     }
     return tensorstore.open(spec, create=True).result()
+
+
+def _create_n5(layer: LayerSpec, path: Path, shape: list[int]) -> Any:
+    storage = layer.storage
+    kind = {"none": "raw", "zstd": "gzip"}.get(storage.compressor, storage.compressor)
+    metadata = {
+        "dimensions": shape,
+        "blockSize": [_length(layer, axis, storage.chunk) for axis in storage.axes],
+        "dataType": layer.dtype,
+        "compression": storage.compression or {"type": kind},
+    }
+    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    array = tensorstore.open({**spec, "metadata": metadata}, create=True).result()
+    if storage.metadata:
+        attributes = json.loads((path / "attributes.json").read_text()) | dict(storage.metadata)
+        (path / "attributes.json").write_text(json.dumps(attributes))
+    return array
+
+
+def _create_scale(layer: LayerSpec, mag: MagSpec, path: Path, stop: list[int]) -> Any:
+    """A scale of the volume in the layer's directory. It begins at the offset, which is in the voxels of the mag."""
+    storage = layer.storage
+    volume = {"type": layer.category.replace("color", "image"), "data_type": layer.dtype}
+    scale = {
+        "key": path.name,
+        "size": [b - a for a, b in zip(storage.offset, stop, strict=True)],
+        "voxel_offset": storage.offset,
+        "chunk_size": storage.chunk,
+        "encoding": "raw",
+        "resolution": [4.0 * factor for factor in mag.mag],
+        **storage.metadata,
+    }
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{path.parent}/"}}
+    metadata = {"multiscale_metadata": volume | {"num_channels": layer.num_channels}, "scale_metadata": scale}
+    return tensorstore.open(spec | metadata, create=True).result()
 
 
 def _length(layer: LayerSpec, axis: str, xyz: tuple[int, int, int]) -> int:

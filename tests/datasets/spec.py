@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Vec3 = tuple[int, int, int]
-Format = Literal["wkw", "zarr", "zarr3"]
+Format = Literal["wkw", "zarr", "zarr3", "n5", "neuroglancerPrecomputed"]
 Pattern = Literal["em", "labels", "random", "few", "sparse", "zeros", "extremes"]
 Place = Literal["listed", "unlisted", "absolute", "symlink", "foreign", "foreign_absolute"]
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How the arrays of a layer's existing mags are stored. For wkw only chunk, shard (cubes) and compressor count."""
+    """How the arrays of a layer's existing mags are stored. For wkw only chunk, shard (cubes) and compressor count, for precomputed
+    chunk, and ``offset`` and ``metadata`` of the scale. n5 knows ``metadata``, too: attributes beside the usual ones."""
 
     format: Format = "zarr3"
     chunk: Vec3 = (32, 32, 32)
@@ -30,6 +31,9 @@ class Storage:
     exact_shape: bool = False  # the array ends with the box instead of with a chunk
     missing: int = 0  # voxels by which the array ends before the box, along x
     writer: Literal["tensorstore", "zarr-python"] = "tensorstore"
+    compression: Mapping[str, Any] | None = None  # of n5, instead of ``compressor``
+    offset: Vec3 = (0, 0, 0)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

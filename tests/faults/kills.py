@@ -22,11 +22,13 @@ from wkflow.plan import Plan
 from wkflow.run import stored_run
 from wkflow.rundir import RunDir
 
-FORMATS = {"wkw": "2,2,2", "zarr": "1,1,1", "zarr3": "2,2,2"}
-"""Chunks per shard for each format; files of zarr are always of one chunk."""
+FORMATS = {"wkw": "2,2,2", "zarr": "1,1,1", "zarr3": "2,2,2", "n5": "1,1,1", "neuroglancerPrecomputed": "1,1,1"}
+"""Chunks per shard for each format; files of zarr, n5 and precomputed are always of one chunk."""
 
 ALWAYS_WRITTEN = 4
 """The small files that a job writes however fast it is; of its progress it tells the more often the slower it is."""
+
+INFO = "info"
 
 Name = tuple[str, str, str]
 """A file of an array: layer, mag, path in the mag."""
@@ -112,7 +114,7 @@ class Laboratory:
     @property
     def stores_single_chunks(self) -> bool:
         """Whether a file has one chunk, which is written at once."""
-        return all(layer.storage.format == "zarr" for layer in self._spec.layers)
+        return all(layer.storage.format not in ("wkw", "zarr3") for layer in self._spec.layers)
 
     def copy(self, name: str) -> Path:
         return Path(shutil.copytree(self._original, self._folder / name))
@@ -142,6 +144,17 @@ class Laboratory:
                 wanted = {name: digest for name, digest in self._results.items() if name.startswith(f"{folder}/")}
                 if {f"{folder}/{name}": digest for name, digest in results(dataset / folder).items()} != wanted:
                     yield f"{folder} is part of the dataset, and not complete"
+            yield from self._scales(dataset / layer["name"])
+
+    def _scales(self, folder: Path) -> Iterator[str]:
+        """What is wrong with the scales that a volume of neuroglancer lists: each should be complete."""
+        info = folder / INFO
+        for scale in json.loads(info.read_bytes())["scales"] if info.is_file() else ():
+            place = f"{folder.name}/{scale['key']}/"
+            wanted = {name.removeprefix(place): d for name, d in self._results.items() if name.startswith(place)}
+            found = {name: digest for name, digest in results(folder / scale["key"]).items() if name != INFO}
+            if found != wanted:
+                yield f"{place} is a scale, and not complete"
 
     def at_the_end(self, dataset: Path) -> Iterator[str]:
         """What is wrong with a dataset whose run is done: it should be like that of the undisturbed run."""
@@ -190,11 +203,11 @@ class Victim:
 
 
 def stamps(dataset: Path) -> dict[str, Stamp]:
-    """Sizes and times of all files but the JSON, which a run replaces."""
+    """Sizes and times of all files but those that a run replaces: the JSON, and that of a volume of neuroglancer."""
     return {
         str(path.relative_to(dataset)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in dataset.rglob("*")
-        if path.is_file() and path.name != "datasource-properties.json"
+        if path.is_file() and path.name not in ("datasource-properties.json", INFO)
     }
 
 

@@ -14,7 +14,7 @@ from unit.runs import downsample, publish_all, start, tree
 from workflow.commands import wkflow
 
 from wkflow.arrays import patient
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.errors import ArrayError, CorruptChunkError
 from wkflow.failure import explain
 from wkflow.job import do_job

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from faults.kills import Laboratory, Victim
 from faults.programs import ANY, KILLED, SURVIVED, Kill, Programs
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.failpoint import STEPS
 
 JSON = "datasource-properties.json"

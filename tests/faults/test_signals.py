@@ -8,8 +8,8 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -82,6 +82,20 @@ def wait_for_place(run: Started, dataset: Path, number: int, rng: random.Random)
     seconds = 1.5 if number == 0 else 0.5
     time.sleep(rng.uniform(0, seconds))
     assert not run.has_ended, run.output()
+
+
+@contextmanager
+def suspended(programs: Iterable[psutil.Process]) -> Iterator[None]:
+    """Programs stand still; signals reach them afterwards."""
+    for program in programs:
+        with suppress(psutil.NoSuchProcess):
+            program.suspend()
+    try:
+        yield
+    finally:
+        for program in programs:
+            with suppress(psutil.NoSuchProcess):
+                program.resume()
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -164,7 +178,9 @@ def test_ctrl_c_of_plain_snakemake_in_a_terminal(laboratory: Laboratory, place: 
     terminal = Terminal()
     run = terminal.start(lambda *parts: Started(*parts, cwd=ROOT, environment=SHARDS_OF_A_CHUNK), *command)
     wait_for_place(run, victim.dataset, place, random.Random(place))
-    terminal.type(CTRL_C)
+    with suspended(run.programs()):  # or the run may end before it is interrupted
+        terminal.type(CTRL_C)
+        time.sleep(0.5)
     assert run.process.wait(timeout=60) != 0
     said = terminal.close()
     assert "Traceback" not in said, said

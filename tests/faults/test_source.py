@@ -14,6 +14,7 @@ from workflow.commands import MERE_USER, ROOT, mags, program, snakemake, wkflow
 
 from wkflow.files import read_json
 from wkflow.resources import job_resources
+from wkflow.run import Run
 from wkflow.rundir import RunDir, hidden_dir
 
 
@@ -36,7 +37,21 @@ def test_the_source_may_be_read_only(tmp_path: Path, data_format: str) -> None:
 @pytest.mark.parametrize("verify", ["none", "full"])
 def test_a_job_stays_below_the_memory_that_it_declares(tmp_path: Path, dtype: str, verify: str) -> None:
     layer = LayerSpec(size=(256, 256, 256), dtype=dtype, storage=Storage("zarr3", chunk=(128, 128, 128)))
-    run = start(make_dataset(DatasetSpec((layer,)), tmp_path / "dataset"), chunks_per_shard="32,32,32")
+    check_memory(start(make_dataset(DatasetSpec((layer,)), tmp_path / "dataset"), chunks_per_shard="32,32,32"), verify)
+
+
+@pytest.mark.parametrize("mag", ["2", "8", "64"])
+@pytest.mark.parametrize(("dtype", "channels", "edge"), [("uint64", 1, 256), ("uint8", 3, 256), ("uint64", 1, 32)])
+def test_that_holds_for_any_factor_and_large_chunks(
+    tmp_path: Path, mag: str, dtype: str, channels: int, edge: int
+) -> None:
+    storage = Storage("zarr", chunk=(edge, edge, edge))
+    layer = LayerSpec(size=(300, 260, 260), topleft=(5, 7, 3), dtype=dtype, num_channels=channels, storage=storage)
+    check_memory(start(make_dataset(DatasetSpec((layer,)), tmp_path / "dataset"), mags=(mag,)), "sample")
+
+
+def check_memory(run: Run, verify: str) -> None:
+    """Do all jobs, each by a program of its own."""
     for job in run.plan.jobs():
         declared = job_resources(job, most_threads=2)
         arguments = ["--run-dir", run.dir.path, "--job", job.id, "--threads", str(declared.threads), "--verify", verify]

@@ -16,7 +16,7 @@ from wkflow.geometry import Mag
 from wkflow.job import do_job
 from wkflow.run import Run
 
-FORMATS = ["wkw", "zarr", "zarr3"]
+FORMATS = ["wkw", "zarr", "zarr3", "n5", "neuroglancerPrecomputed"]
 
 
 @pytest.fixture(params=FORMATS)

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.arrays.reader import ArrayInfo
 from wkflow.config import Config
 from wkflow.dataset.location import locate_mag
 from wkflow.dataset.properties import Dataset, Layer, MagEntry, parse_dataset
 from wkflow.existing import ExistingMag
 from wkflow.geometry import Vec3
-from wkflow.plan import Plan
+from wkflow.plan import Plan, Remote
 from wkflow.planner import Planned, make_plan
-
-METADATA = {"wkw": "header.wkw", "zarr": ".zarray", "zarr3": "zarr.json", "n5": "attributes.json"}
 
 
 def layer(
@@ -59,17 +58,19 @@ def planned(
     array: ArrayInfo | None = None,
     chunks_per_shard: Vec3 = (1, 1, 1),
     metadata: str = "metadata",
+    remote: Remote | None = None,
     **options: Any,
 ) -> Planned:
     """Plan a dataset in ``root`` whose arrays all say ``array`` of themselves."""
     for entry in layers or [layer()]:
         for mag in entry["mags"]:
             (root / mag["path"]).mkdir(parents=True, exist_ok=True)
-            (root / mag["path"] / METADATA[entry["dataFormat"]]).write_text(metadata)
+            (root / mag["path"] / METADATA_NAMES[entry["dataFormat"]]).write_text(metadata)
     properties = {"id": {"name": "dataset"}, "scale": [1, 1, 1], "dataLayers": layers or [layer()]}
     dataset = parse_dataset(json.dumps(properties).encode(), root)
     config = Config.of({"target": str(root), **options})
-    return make_plan(dataset, config, chunks_per_shard=chunks_per_shard, existing=_Pretended(dataset, array or info()))
+    existing = _Pretended(dataset, array or info())
+    return make_plan(dataset, config, chunks_per_shard=chunks_per_shard, existing=existing, remote=remote)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _Pretended:
 
     def find(self, layer: Layer, entry: MagEntry) -> ExistingMag:
         path = locate_mag(self.dataset, layer, entry).path
-        content = (path / METADATA[layer.data_format]).read_bytes()
+        content = (path / METADATA_NAMES[layer.data_format]).read_bytes()
         return ExistingMag(str(path), layer.data_format, layer.axes, self.array, content)
 
 

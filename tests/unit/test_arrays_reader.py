@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wkflow.arrays.reader import open_reader, probe
+from wkflow.arrays.tensor import _file_and_reason
 from wkflow.errors import ArrayError
 from wkflow.geometry import Box
 
@@ -213,6 +214,28 @@ def test_damaged_files_are_errors(tmp_path, data_format, damage):
     assert str(tmp_path / "a") in caught.value.where
     assert caught.value.hint
     assert len(caught.value.what) < 400
+    assert str(tmp_path) not in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "reason"),
+    [
+        (
+            'OUT_OF_RANGE: Error reading local file "/a [b]/0": Requested byte range [8, 9) is not valid for value of size 4 '
+            "[source locations='x.cc:1'] [tensorstore_spec='{}']",
+            "/a [b]/0",
+            "Requested byte range [8, 9) is not valid for value of size 4",
+        ),
+        (
+            'DATA_LOSS: Error reading shard entry {0}/{1} in local file "/a/0": Digest mismatch',
+            "/a/0",
+            "Digest mismatch",
+        ),
+        ("NOT_FOUND: no such thing\nmore", None, "no such thing"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_full_and_apart_from_its_name(text, file, reason):
+    assert _file_and_reason(ValueError(text)) == (file, reason)
 
 
 def write_small(path, data_format, *, noise=False):

@@ -18,13 +18,13 @@ from wkflow.kernels import Kernel
 WRONG: list[tuple[str, Any]] = [
     *(("target", value) for value in (5, True, ["/a"], {"path": "/a"})),
     *(("sampling_mode", value) for value in ("ISOTROPIC", "x", "", None, 1)),
-    *(("layer_names", value) for value in ("color", [1], [None], {"a": "b"}, 3)),
+    *(("layer_names", value) for value in ([1], [None], {"a": "b"}, 3)),
     *(("coarsest_mag", value) for value in ("2-2", "2x2x1", "3", 0, -2, 3, 4.0, True, "", [2, 2, 1])),
     *(("from_mag", value) for value in ("2-2", "3", 0, 1.5, False, [1])),
     *(("interpolation_mode", value) for value in ("bilinear", "Median", None, 2)),
     *(("interpolation_modes", value) for value in ("mode", ["mode"], {"color": "bilinear"}, {"color": None}, None)),
-    *(("mags", value) for value in ("2", [], ["2-2"], [3], [[2, 2, 1]], {"2": "4"})),
-    *((key, value) for key in ("fill_gaps", "overwrite") for value in ("perhaps", None, 2)),
+    *(("mags", value) for value in ("2-2,4", [], ["2-2"], [3], [[2, 2, 1]], {"2": "4"})),
+    *((key, value) for key in ("fill_gaps", "overwrite", "ome_translation") for value in ("perhaps", None, 2)),
     *((key, value) for key in ("chunk_shape", "shard_shape") for value in ("64", "64,64", "a,b,c", [64, 64], 64, {})),
     *(("bbox", value) for value in ("1,2,3", [1, 2, 3, 4, 5, 0], [-1, 0, 0, 1, 1, 1], "a,b,c,d,e,f", 6, {})),
     *(("compression", value) for value in ("lzma", "ZSTD", 1)),
@@ -44,6 +44,7 @@ WRONG: list[tuple[str, Any]] = [
     *(("ignore_space", value) for value in ("perhaps", None, 2, [True])),
     *(("run_dir", value) for value in (1, ["a"])),
     *((key, value) for key in ("receipt", "report") for value in (1, ["a"])),
+    *(("report", value) for value in ("report.txt", "report", "provenance.json")),
     *(("provenance", value) for value in ("perhaps", None, 2)),
 ]
 
@@ -56,6 +57,49 @@ def test_a_wrong_value_is_an_error_that_names_the_key(key: str, value: object) -
     assert caught.value.hint == Config.model_fields[key].description
     assert "Value error" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_lists_may_be_written_as_on_the_command_line() -> None:
+    config = Config.of({"layer_names": "a,b", "mags": "2-2-1, 4-4-2", "chunk_shape": "64,64,32", "bbox": "0,0,0,1,2,3"})
+    assert (config.layer_names, config.mags) == (("a,b",), ("2-2-1", "4-4-2"))
+    assert (config.chunk_shape, config.bbox) == ((64, 64, 32), (0, 0, 0, 1, 2, 3))
+    assert Config.of({"mags": 2}).mags == ("2",)
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"bbox": "0,0,0,10,10"}, r"six whole numbers x,y,z,width,height,depth, such as .*\(got '0,0,0,10,10'\)"),
+        ({"chunk_shape": "32"}, r"three whole numbers x,y,z, such as 64,64,64, are needed \(got '32'\)"),
+        ({"sampling_mode": "foo"}, "'foo' is not one of 'anisotropic', 'isotropic' or 'constant_z'"),
+        ({"compression": "foo"}, "'foo' is not one of 'zstd', 'gzip', 'none' or 'lz4'"),
+        ({"threads_per_job": "many"}, r"a whole number is needed \(got 'many'\)"),
+        ({"threads_per_job": 0}, r"a number is needed that is greater than or equal to 1 \(got 0\)"),
+        ({"overwrite": "perhaps"}, r"true or false is needed \(got 'perhaps'\)"),
+        ({"interpolation_modes": "mode"}, r"a value for each name is needed \(got 'mode'\)"),
+    ],
+)
+def test_what_is_needed_is_said_in_plain_words_with_the_option_it_came_from(values: dict[str, Any], what: str) -> None:
+    with pytest.raises(UsageError, match=what) as caught:
+        Config.of(values, lambda key: f"--{key}")
+    assert caught.value.where == f"--{next(iter(values))}"
+
+
+@pytest.mark.parametrize("other", [{"coarsest_mag": "4"}, {"fill_gaps": True}])
+def test_options_that_exclude_each_other_are_named(other: dict[str, Any]) -> None:
+    values = {"mags": ["2"], **other}
+    with pytest.raises(UsageError, match="exclude each other") as caught:
+        Config.of(values)
+    assert caught.value.where == f"config key mags, config key {next(iter(other))}"
+    with pytest.raises(UsageError) as caught:
+        Config.of(values, lambda key: f"--{key}")
+    assert caught.value.where == f"--mags, --{next(iter(other))}"
+
+
+def test_for_an_unknown_key_a_similar_one_is_proposed() -> None:
+    with pytest.raises(UsageError) as caught:
+        Config.of({"layer_name": "color"})
+    assert str(caught.value.hint).startswith("did you mean layer_names? the options are: target, ")
 
 
 def test_every_key_is_tried() -> None:

@@ -40,7 +40,7 @@ def test_examples_are_accepted_by_model_and_schema(schema: Draft202012Validator)
             Config.of({name: example})
 
 
-@pytest.mark.parametrize("values", [{"threads_per_job": 0}, {"sampling_mode": "x"}, {"other": 1}, {"layer_names": "a"}])
+@pytest.mark.parametrize("values", [{"threads_per_job": 0}, {"sampling_mode": "x"}, {"other": 1}, {"layer_names": [1]}])
 def test_what_the_schema_refuses_the_model_refuses(schema: Draft202012Validator, values: dict[str, Any]) -> None:
     assert not schema.is_valid(values)
     with pytest.raises(UsageError):

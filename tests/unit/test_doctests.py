@@ -7,7 +7,14 @@ import importlib
 
 import pytest
 
-MODULES = ["wkflow.geometry", "wkflow.planner", "wkflow.region", "wkflow.cli.job_resources", "wkflow.cli.duration"]
+MODULES = [
+    "wkflow.geometry",
+    "wkflow.planner",
+    "wkflow.region",
+    "wkflow.cli.job_resources",
+    "wkflow.cli.duration",
+    "wkflow.numerals",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

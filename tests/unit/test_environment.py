@@ -40,8 +40,8 @@ def test_the_conda_environment_has_what_the_package_needs_in_the_versions_that_a
     packages = dict(entry.split(" =", 1) for entry in listed if isinstance(entry, str) and " " in entry)
     assert packages.pop("python") == "3.11"
     assert packages == {name: ".".join(locked[name].split(".")[:2]) for name in packages}
-    assert from_pip == [f"wkw =={locked['wkw']}"]
-    assert {*packages, "wkw"} == requirements().keys() - NOT_FOR_JOBS
+    assert from_pip == [f"{name} =={locked[name]}" for name in ("tensorstore", "wkw")]
+    assert {*packages, "tensorstore", "wkw"} == requirements().keys() - NOT_FOR_JOBS
 
 
 def test_the_workflow_catalog_finds_what_it_looks_for() -> None:
@@ -49,7 +49,7 @@ def test_the_workflow_catalog_finds_what_it_looks_for() -> None:
     for name in ("workflow/Snakefile", "config/README.md", "config/config.yaml", "README.md", "LICENSE"):
         assert (ROOT / name).is_file(), name
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
-    assert usage["software-stack-deployment"]["conda"] is True
+    assert usage["software-stack-deployment"].keys() == {"conda", "apptainer", "apptainer+conda"}
     assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
 
 

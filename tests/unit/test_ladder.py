@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkflow.errors import SchemeError, UsageError
+from wkflow.errors import AskedMagsError, UsageError
 from wkflow.geometry import Mag
 from wkflow.ladder import ladder_steps
-from wkflow.scheme import LayerMags, SamplingMode, Wanted, layer_scheme
+from wkflow.scheme import LayerMags, SamplingMode, Scheme, Wanted, layer_scheme
 
 
 def mags(text: str) -> tuple[Mag, ...]:
@@ -38,8 +38,13 @@ def test_each_mag_is_made_from_the_coarsest_that_divides_it(available: str, want
 
 
 def test_a_mag_that_nothing_divides_is_told_with_what_there_is() -> None:
-    with pytest.raises(SchemeError, match=r"mag 4-4-1 cannot be made from .*\n.*layer 'color': 2"):
-        steps("2", "4-4-1")
+    with pytest.raises(AskedMagsError, match=r"mag 4-4-1 cannot be made from .*\n.*layer 'color': 2"):
+        scheme("2", ladder=mags("4-4-1"))
+
+
+def test_of_the_finest_mag_that_is_to_be_made_anew_all_mags_of_the_layer_are_told() -> None:
+    with pytest.raises(AskedMagsError, match=r"mag 1 cannot be made from any other mag .*\n.*'color': 1, 4-4-2"):
+        scheme("1 4-4-2", overwrite=True, ladder=mags("1"))
 
 
 components = st.integers(0, 5).map(lambda n: 2**n)
@@ -56,15 +61,23 @@ def test_every_ladder_can_be_made_from_mag_1(wanted: Sequence[Mag]) -> None:
     assert there >= set(wanted)
 
 
-def scheme(existing: str, others: str = "", **wanted: object) -> str:
-    made = layer_scheme(
+def planned(existing: str, others: str, wanted: Wanted) -> Scheme:
+    return layer_scheme(
         LayerMags("color", (400, 400, 400), mags(existing)),
         [LayerMags("other", (400, 400, 400), mags(others))],
         voxel_size=(1.0, 1.0, 1.0),
         mode=SamplingMode.ANISOTROPIC,
-        wanted=Wanted(**wanted),  # type: ignore[arg-type]
+        wanted=wanted,
     )
+
+
+def scheme(existing: str, others: str = "", **wanted: object) -> str:
+    made = planned(existing, others, Wanted(**wanted))  # type: ignore[arg-type]
     return " ".join(f"{step.source}>{step.target}" for step in made.steps)
+
+
+def notes(existing: str, wanted: Wanted) -> tuple[str, ...]:
+    return planned(existing, "", wanted).notes
 
 
 def test_of_a_ladder_existing_mags_are_kept() -> None:
@@ -82,10 +95,22 @@ def test_a_ladder_may_start_from_a_given_mag() -> None:
 
 
 def test_a_ladder_that_viewers_could_not_show_is_refused() -> None:
-    with pytest.raises(SchemeError, match="same maximum"):
+    with pytest.raises(AskedMagsError, match="same maximum") as caught:
         scheme("1", "1 2", ladder=mags("2-2-1"))
-    with pytest.raises(SchemeError, match="same maximum"):
+    assert caught.value.where == "mag 2 of layer 'other', mag 2-2-1 of --mags"
+    assert caught.value.hint == "ask for mag 2 in place of mag 2-2-1"
+    with pytest.raises(AskedMagsError, match="same maximum") as caught:
         scheme("1", ladder=mags("2-2-1 2"))
+    assert caught.value.where == "--mags"
+    assert caught.value.hint == "leave one of the two out"
+
+
+def test_a_layer_that_is_coarse_enough_and_has_gaps_is_told_how_to_fill_them() -> None:
+    wanted = Wanted(coarsest=Mag(4, 4, 4))
+    assert notes("1 4-4-2", wanted) == (
+        "nothing to do, mag 4-4-2 is not finer than the coarsest mag 4; --fill-gaps would make 2",
+    )
+    assert notes("1 2 4", wanted) == ("nothing to do, mag 4 is not finer than the coarsest mag 4",)
 
 
 def test_gaps_are_filled_from_the_finest_mag() -> None:

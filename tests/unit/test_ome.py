@@ -114,6 +114,46 @@ def test_axes(tmp_path: Path, axes: str) -> None:
     assert files["color/zarr.json"]["attributes"]["ome"]["multiscales"] == [image(axes, fine, coarse)]
 
 
+@pytest.mark.parametrize("data_format", ["zarr", "zarr3"])
+def test_a_translation_says_where_the_middle_of_the_first_voxel_lies(tmp_path: Path, data_format: str) -> None:
+    opened = dataset(tmp_path, layer(data_format=data_format, axes="czyx"))
+    files = ome_files(opened, existing, translated={"color"})
+    assert translations(files, tmp_path) == [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.5]]
+    assert translations(ome_files(opened, existing), tmp_path) == []
+
+
+@pytest.mark.parametrize("data_format", ["zarr", "zarr3"])
+def test_mags_get_a_translation_where_others_of_the_layer_have_one(tmp_path: Path, data_format: str) -> None:
+    one, other = layer("one", data_format), layer("other", data_format)
+    for path, content in ome_files(dataset(tmp_path, one, other), existing, translated={"one"}).items():
+        path.write_bytes(content)
+    more = [{"mag": mag, "path": f"./{{}}/{name}"} for mag, name in ((1, "1"), ([2, 2, 1], "2-2-1"), (4, "4"))]
+    for name in ("one", "other"):
+        (tmp_path / name / "4").symlink_to(tmp_path / name / "1")
+    named = [
+        spec | {"mags": [entry | {"path": entry["path"].format(spec["name"])} for entry in more]}
+        for spec in (one, other)
+    ]
+    opened = parse_dataset(json.dumps({"id": {}, "scale": (1, 2, 3), "dataLayers": named}).encode(), tmp_path)
+    files = ome_files(opened, existing)
+    assert len(files) == 2
+    assert translations(files, tmp_path / "one")[-1] == [0.0, 1.5, 3.0, 4.5]
+    assert translations(files, tmp_path / "other") == []
+
+
+def translations(files: dict[Path, bytes], below: Path) -> list[list[float]]:
+    """The translations in all files of layers below a folder."""
+    found = []
+    for path, content in files.items():
+        attributes = json.loads(content).get("attributes", json.loads(content))
+        for entry in attributes.get("ome", attributes).get("multiscales", []) if path.is_relative_to(below) else ():
+            for mag in entry["datasets"]:
+                scale, *others = mag["coordinateTransformations"]
+                assert scale["type"] == "scale"
+                found += [other["translation"] for other in others]
+    return found
+
+
 def test_unit_is_always_nanometer(tmp_path: Path) -> None:
     opened = dataset(tmp_path, layer(mags=[{"mag": 2}]), scale={"factor": [0.01124, 1, 1.1], "unit": "micrometer"})
     [entry] = write(opened)["color/zarr.json"]["attributes"]["ome"]["multiscales"]

@@ -15,7 +15,8 @@ from wkflow.rundir import RunDir
     [
         (500, 10, 10.0),
         (900, 90, 10.0),
-        (1000, 10, 0.0),
+        (1000, 10, None),  # only ends of jobs
+        (999, 10, 1.0),  # never none
         (5, 10, None),  # too little to tell
         (500, 1, None),
         (0, 1000, None),

@@ -20,7 +20,8 @@ from wkflow import planner
 from wkflow.errors import DatasetError, LayerNotFoundError, UsageError
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel
-from wkflow.plan import Job, LayerPlan, Plan, Region
+from wkflow.modes import AccessMode
+from wkflow.plan import Job, LayerPlan, Plan, Region, Remote
 from wkflow.planner import region_cell
 from wkflow.region import mirror_indices
 
@@ -200,11 +201,17 @@ def test_layers_without_work_are_left_out_and_noted(root: Path) -> None:
 
 
 @pytest.mark.parametrize("data_format", ["n5", "neuroglancerPrecomputed"])
-def test_formats_that_cannot_be_made_are_refused(root: Path, data_format: str) -> None:
-    entry = layer(data_format="n5") | {"dataFormat": "n5"}
-    with pytest.raises(DatasetError, match="format n5 cannot be made"):
-        plan(root, entry)
-    assert plan(root, entry, layer("b"), layer_names=["b"]).layers
+def test_formats_that_cannot_be_made_on_a_server_are_refused(root: Path, data_format: str) -> None:
+    entry = layer(data_format="n5") | {"dataFormat": data_format}
+    remote = Remote("https://example.com", "id", "https://example.com", AccessMode.PROXY_PATH)
+    with pytest.raises(DatasetError, match=f"format {data_format} cannot be made on a server"):
+        planned(root, entry, remote=remote)
+    assert planned(root, entry, layer("b"), remote=remote, layer_names=["b"]).plan.layers
+
+
+def test_array_metadata_that_nothing_can_be_taken_over_from(root: Path) -> None:
+    with pytest.raises(DatasetError, match="metadata cannot be taken over"):
+        plan(root, layer(data_format="n5"))
 
 
 def test_an_array_of_another_dtype_is_refused(root: Path) -> None:

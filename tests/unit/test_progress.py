@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from datasets import DatasetSpec, LayerSpec, make_dataset
 from runs import compute, start
 
+from wkflow.cli.display import outlook
 from wkflow.files import write_json
 from wkflow.job import Progress, do_job
-from wkflow.progress import Watch
+from wkflow.pace import Pace
+from wkflow.progress import Jobs, Watch
 from wkflow.run import Run
 
 SPEC = DatasetSpec((LayerSpec("a", size=(140, 40, 40)), LayerSpec("b", size=(10, 10, 10))))
@@ -133,3 +137,10 @@ def test_work_counts_the_voxels_that_are_read(run: Run) -> None:
     watch.look()
     done, total = watch.work()
     assert done == total
+
+
+@pytest.mark.parametrize(("done", "percent"), [(0, 0), (499, 49), (999, 99), (1000, 99)])
+def test_all_is_never_said_to_be_done_before_the_jobs_are(done: int, percent: int) -> None:
+    watch = mock.Mock(work=lambda: (done, 1000), jobs=lambda: Jobs(2, 0, 2, 0, 0))
+    assert outlook(watch, Pace(time.time() - 10, -1)).startswith(f"{percent}%, 0 of 2 job(s) done, 2 running")
+    assert "about 0" not in outlook(watch, Pace(time.time() - 10, -1))

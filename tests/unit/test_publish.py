@@ -13,6 +13,7 @@ import pytest
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from runs import compute, downsample, find, publish_all, start, tree
 
+from wkflow import commit as commit_module
 from wkflow import publish as publish_module
 from wkflow.errors import ConflictError, LayerNotFoundError, VerificationError
 from wkflow.levels import Level
@@ -114,8 +115,9 @@ class Killed(BaseException):
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
-    """Die instead of the call of this number to something that ``publish`` uses."""
-    owner, attribute = (shutil, "rmtree") if name == "rmtree" else (publish_module, name)
+    """Die instead of the call of this number to something that publishing uses. ``name``: of a module, and in it."""
+    module, attribute = name.split(".")
+    owner = {"shutil": shutil, "publish": publish_module, "commit": commit_module}[module]
     function = getattr(owner, attribute)
     calls = 0
 
@@ -129,8 +131,15 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
     monkeypatch.setattr(owner, attribute, killing)
 
 
-MOMENTS = [("_move", 1), ("_move", 2), ("replace_file", 1), ("rmtree", 1), ("write_json", 1)]
-OME_MOMENTS = [("replace_file", 2), ("replace_file", 3)]  # of the dataset, of the layer; wkw has none
+MOMENTS = [
+    ("commit.write_json", 1),
+    ("commit._move", 1),
+    ("commit._move", 2),
+    ("commit.replace_file", 1),
+    ("shutil.rmtree", 1),
+    ("publish.write_json", 1),
+]
+OME_MOMENTS = [("commit.replace_file", 2), ("commit.replace_file", 3)]  # of the dataset, of the layer; wkw has none
 
 
 @pytest.mark.parametrize(
@@ -187,15 +196,16 @@ def test_a_damaged_shard_is_made_once_more(
     assert tree(dataset) == tree(undisturbed)
 
 
+@pytest.mark.parametrize("number", [1, 2], ids=["before the JSON has changed", "after that"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, flip, empty])
 def test_a_shard_that_is_damaged_after_publishing_was_cut_off_is_made_once_more(
-    dataset: Path, ready: Run, shard: Path, damage: Callable[[Path], None], tmp_path: Path
+    dataset: Path, ready: Run, shard: Path, damage: Callable[[Path], None], number: int, tmp_path: Path
 ) -> None:
     undisturbed = make_dataset(spec(), tmp_path / "undisturbed")
     downsample(undisturbed)
     moved = dataset / "color" / shard.relative_to(ready.plan.staging(ready.plan.layers[0]))
     with pytest.MonkeyPatch.context() as patch:
-        kill_at(patch, "replace_file", 1)
+        kill_at(patch, "commit.replace_file", number)
         with pytest.raises(Killed):
             publish_all(ready)
     damage(moved)

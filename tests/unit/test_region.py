@@ -197,7 +197,7 @@ def test_a_tile_is_what_its_slow_twin_says(
     box = valid.cells(factor)
     tile = Box.of_shape([a + t for a, t in zip(box.start, tile_start, strict=True)], (4, 4, 4))
     data = np.random.default_rng(seed).integers(0, 1 if zeros else 5, (2, *shape[::-1])).astype(np.uint8)
-    with mock.patch.object(region, "_PIECE_VOXELS", most):
+    with mock.patch.object(region, "PIECE_VOXELS", most):
         made = downsample_tile(Source(ArrayReader(data, valid), valid), tile, box, factor, kernel, {})
     expected = tile_twin(data, valid, tile, box, factor, kernel)
     if made is None:
@@ -214,7 +214,7 @@ def test_a_tile_is_what_its_slow_twin_says(
 )
 def test_pieces_tile_their_box_and_are_small(start: Vec3, shape: Vec3, factor: Vec3, most: int) -> None:
     box = Box.of_shape(start, shape)
-    with mock.patch.object(region, "_PIECE_VOXELS", most):
+    with mock.patch.object(region, "PIECE_VOXELS", most):
         pieces = list(region._pieces(box, factor))
     covered = np.zeros(shape, int)
     for piece in pieces:

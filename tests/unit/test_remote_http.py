@@ -30,6 +30,7 @@ from wkflow.remote.credentials import Credentials
 from wkflow.remote.http import Http, Patience
 from wkflow.remote.parts import FilePart
 from wkflow.remote.patience import Notices, retry_after
+from wkflow.remote.refusals import reason
 
 PATIENCE = Patience(tries=3, first_pause=0.001, longest_pause=0.01)
 
@@ -98,6 +99,12 @@ def rest(
 def shorter_than_told(request: bytes) -> bytes:
     """A part that says that it goes to the end, and does not."""
     return rest(request).replace(CONTENT[-1000:], b"").replace(b"Length: 324000", b"Length: 323000")
+
+
+def test_a_reason_has_no_names_of_objects() -> None:
+    what = "Failed to establish a new connection: [Errno 111] Connection refused"
+    for name in ("_Connection(host='localhost', port=9): ", "<urllib3.connection.HTTPConnection object at 0x7f>: ", ""):
+        assert reason(OSError(name + what)) == "Failed to establish a new connection: Connection refused"
 
 
 def test_a_file_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path) -> None:

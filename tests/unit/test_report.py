@@ -182,16 +182,16 @@ class TestPlaces:
         self, run: Run, path: Path, tmp_path: Path
     ) -> None:
         page, beside, inside = tmp_path / "r.html", tmp_path / "provenance.json", path / "provenance.json"
-        assert report_places(self.config(path), run.plan) == []
-        assert report_places(self.config(path, report=str(page)), run.plan) == [page, beside]
-        assert provenance_places(self.config(path, provenance=True), run.plan) == [inside]
+        assert report_places(self.config(path)) == []
+        assert report_places(self.config(path, report=str(page))) == [page, beside]
+        assert provenance_places(self.config(path, provenance=True)) == [inside]
         both = self.config(path, report=str(path / "r.html"), provenance=True)
-        assert report_places(both, run.plan) == [path / "r.html", inside]
+        assert report_places(both) == [path / "r.html", inside]
 
     @pytest.mark.parametrize("place", ["", "color/1/zarr.json/r.html", "provenance.json"])
     def test_what_cannot_be_written_is_said(self, run: Run, path: Path, place: str) -> None:
         with pytest.raises(UsageError):
-            check_report_places(self.config(path, report=str(path / place)), run.plan)
+            check_report_places(self.config(path, report=str(path / place)))
 
 
 class TestHistograms:

@@ -143,6 +143,17 @@ def test_the_cache_is_bounded_but_for_chunks_that_are_larger(root: Path) -> None
     assert cache_bytes(job(root, (4096, 4096, 4096), chunk=(2048, 2048, 2048)), 1) - INDEXES == 2 * 2**33
 
 
+def test_of_steps_in_pieces_each_thread_has_a_chunk_of_its_own(root: Path) -> None:
+    """A tile of 512^3 source voxels is read in pieces of 128^3 and 256x128x128."""
+    made = plan(
+        root, layer(size=(2048, 2048, 2048)), array=info(chunk=(256, 256, 256)), mags=("8",), chunks_per_shard=(8, 8, 8)
+    )
+    one = next(made.jobs())
+    for threads in (1, 4):
+        chunks = (cache_bytes(one, threads) - INDEXES) / 256**3
+        assert threads + 1 <= chunks <= 2 * (threads + 1) + 4
+
+
 def limits(**contents: str) -> object:
     """``open`` for the limits of control groups."""
 

@@ -220,7 +220,7 @@ def test_mags_that_were_moved_but_not_listed_are_leftovers(dataset: Path, monkey
         raise Killed
 
     run = compute(start(dataset))
-    monkeypatch.setattr("wkflow.publish._add_to_json", kill)
+    monkeypatch.setattr("wkflow.commit._add_to_json", kill)
     with pytest.raises(Killed):
         publish(run.dir, "l0")
     assert {dataset / "color" / "2", dataset / "color" / "4"} <= set(of_unfinished(read_dataset(dataset)))

@@ -17,7 +17,7 @@ from wkflow.run import Run
 from wkflow.slurm import executor
 from wkflow.slurm.executor import Executor
 from wkflow.slurm.queue import Queued
-from wkflow.submitted import LONGEST_SECONDS, SHORTEST_SECONDS, Pace, Runs
+from wkflow.submitted import LONGEST_SECONDS, SHORTEST_SECONDS, Begun, Pace, Runs
 
 
 class Watching(Executor):
@@ -29,7 +29,7 @@ class Watching(Executor):
         self.failed: list[str] = []
         self.said: list[str] = []
         self._looks_in_vain = Counter()
-        self._pace = Pace()
+        self._pace, self._begun = Pace(), Begun()
         self._failed_nodes = set()
         settings = SimpleNamespace(requeue=requeue, keep_successful_logs=False)
         self.workflow = SimpleNamespace(executor_settings=settings)

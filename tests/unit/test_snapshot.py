@@ -11,7 +11,7 @@ import pytest
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
 from runs import compute, downsample, find, publish_all, start, tree
 
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.cli.downsample import discard_unfinished
 from wkflow.config import Config
 from wkflow.errors import ConflictError

@@ -62,6 +62,26 @@ def test_new_mags_take_no_more_than_estimated_and_not_much_less(
         assert found.bytes <= 1.02 * raw + found.files * (4096 + 16 + 8 * 48 + 8 * layout.chunk_bytes // 250)
 
 
+@pytest.mark.parametrize("data_format", ["zarr3", "zarr", "n5"])
+def test_what_is_not_compressed_takes_whole_chunks(tmp_path: Path, data_format: Any) -> None:
+    spec = LayerSpec("color", size=(150, 70, 40), storage=Storage(data_format, compressor="none"))
+    path = make_dataset(DatasetSpec((spec,)), tmp_path / "dataset")
+    options = {"coarsest_mag": "8", "chunks_per_shard": "2,2,2"}
+    options |= {} if data_format == "n5" else {"compression": "none"}
+    planned = find(path, **options)
+    needed = sum(need.bytes for need in needs(planned.plan, planned.dir))
+    run = downsample(path, **options)
+    taken = sum(on_disk(path / "color" / str(target.mag)) for target in run.plan.layers[0].targets)
+    assert taken <= needed < 2 * taken
+
+
+def test_what_is_compressed_less_than_its_source_is_estimated_as_it_will_be(tmp_path: Path) -> None:
+    spec = LayerSpec("color", size=(128, 128, 128), pattern="few", margin=0)
+    path = make_dataset(DatasetSpec((spec,)), tmp_path / "dataset")
+    (layer_plan,) = find(path, mags=("2",), compression="none").plan.layers
+    assert estimate(layer_plan)[Mag(2, 2, 2)].bytes >= 64**3
+
+
 def test_missing_files_take_nothing(tmp_path: Path) -> None:
     spec = LayerSpec("color", size=(640, 32, 32), pattern="zeros", margin=0, storage=STORAGES["zarr"])
     path = make_dataset(DatasetSpec((spec,)), tmp_path / "dataset")

@@ -15,6 +15,7 @@ from datasets import DatasetSpec, LayerSpec, MagSpec, Storage, make_dataset
 from runs import downsample as run_downsample
 from verifying import ALL, ONE_AND_TWO, files, look, notes, open_store, problems, pyramid, remake, verify, write
 
+from wkflow.cli.verify import _remedy
 from wkflow.geometry import Box, Mag
 from wkflow.kernels import Kernel, downsample
 from wkflow.region import Source, read_mirrored
@@ -47,6 +48,35 @@ RIGHT: dict[str, dict[str, Any]] = {
     "factor of 4": {"mags": (MagSpec(), MagSpec((4, 4, 4))), "topleft": (3, 5, 6)},
     "no coarser mag": {"mags": (MagSpec(),)},
 }
+
+
+def remedy(dataset: Path) -> str:
+    return _remedy([verdict for verdict in verify(dataset) if not verdict.is_fine], on_server=False)
+
+
+def damage(dataset: Path, mag: str) -> None:
+    for file in files(dataset / "color" / mag):
+        file.write_bytes(file.read_bytes()[:20])
+
+
+def test_a_source_is_to_be_restored_and_never_removed(tmp_path: Path) -> None:
+    dataset = pyramid(tmp_path / "dataset", Storage("zarr3"))
+    damage(dataset, "1")
+    assert remedy(dataset) == "restore mag 1 of layer 'color' from a copy: wkflow cannot make it anew"
+    shutil.rmtree(dataset / "color/1")
+    assert remedy(dataset).startswith("restore mag 1 of layer 'color' from a copy: wkflow cannot make it anew")
+
+
+def test_mags_that_were_made_from_others_can_be_made_anew(tmp_path: Path) -> None:
+    dataset = pyramid(tmp_path / "dataset", Storage("zarr3"), name="my color")
+    shutil.copytree(dataset / "my color", dataset / "color")
+    for file in files(dataset / "my color" / "2"):
+        file.unlink()
+    assert remedy(dataset) == "make coarser mags anew with wkflow downsample --overwrite --layer-name 'my color'"
+    shutil.rmtree(dataset / "my color" / "1")
+    assert remedy(dataset).startswith(
+        "restore mag 1 of layer 'my color' from a copy: wkflow cannot make it anew; then make"
+    )
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -212,7 +242,7 @@ def test_another_dtype_and_too_few_channels(tmp_path: Path) -> None:
     assert all("has 1 channel(s)" in found[0] for found in problems(dataset).values())
     properties["dataLayers"][0] |= {"dataFormat": "n5"}
     (dataset / "datasource-properties.json").write_text(json.dumps(properties))
-    assert "n5 cannot be verified" in problems(dataset)["1"][0]
+    assert "its layer has the format n5" in problems(dataset)["1"][0]
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -61,13 +61,13 @@ def program(
 
 
 def wkflow_in_terminal(
-    *arguments: object, typed: str = "", environment: Mapping[str, str] | None = None
+    *arguments: object, typed: str = "", environment: Mapping[str, str] | None = None, columns: int = 120
 ) -> tuple[int, str]:
-    """Exit code and output of ``wkflow`` in a terminal of 120 columns, where somebody types."""
+    """Exit code and output of ``wkflow`` in a terminal of so many columns, where somebody types."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, 120))
+    termios.tcsetwinsize(theirs, (40, columns))
     command = [sys.executable, "-m", "wkflow", *map(str, arguments)]
-    merged = {**ENVIRONMENT, "TERM": "xterm-256color", **(environment or {})}
+    merged = {**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": str(columns), **(environment or {})}
     with subprocess.Popen(command, cwd="/", env=merged, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         os.write(ours, typed.encode())

@@ -69,6 +69,11 @@ USAGE = {
     "coarsest_mag_three": (["--coarsest-mag", "3"], "powers of two"),
     "from_mag_text": (["--from-mag", "fine"], "Invalid value for '--from-mag'"),
     "from_mag_that_is_not_there": (["--from-mag", "8"], "mag"),
+    "from_mag_of_a_ladder_that_is_not_there": (["--from-mag", "2", "--mags", "8"], "has no mag 2 to start from"),
+    "coarsest_mag_that_nothing_leads_to": (["--coarsest-mag", "8-8-1"], "the coarsest mag 8-8-1 cannot be reached"),
+    "mags_of_the_same_maximum": (["--mags", "2,2-2-1"], "what to do: leave one of the two out"),
+    "layer": (["--layer-name", "nope"], "no layer 'nope'"),
+    "interpolation_mode_of_a_layer": (["--interpolation-mode", "nope=mode"], "no layer 'nope'"),
     "sampling_mode_case": (["--sampling-mode", "Isotropic"], "Invalid value for '--sampling-mode'"),
     "strategy": (["--distribution-strategy", "dask"], "Invalid value for '--distribution-strategy'"),
     "transfer_mode": (["--transfer-mode", "ftp"], "Invalid value for '--transfer-mode'"),
@@ -119,7 +124,7 @@ def test_places_that_are_no_local_path(capsys: pytest.CaptureFixture[str], targe
 
 def test_a_process_that_refuses_has_the_exit_code_and_no_traceback(dataset: Path) -> None:
     before = tree(dataset)
-    for target, code in ((dataset.with_name("nowhere"), 1), ("https://webknossos.org/datasets/x/y", 2)):
+    for target, code in ((dataset.with_name("nowhere"), 2), ("https://webknossos.org/datasets/x/y", 2)):
         done = wkflow("downsample", target)
         assert (done.returncode, done.stdout) == (code, "")
         assert done.stderr.startswith("Error: ")
@@ -128,7 +133,6 @@ def test_a_process_that_refuses_has_the_exit_code_and_no_traceback(dataset: Path
 
 
 DATASETS: dict[str, tuple[Change, str]] = {
-    "no_json": (lambda d: (d / PROPERTIES).unlink(), "datasource-properties.json"),
     "empty_json": (lambda d: (d / PROPERTIES).write_bytes(b""), "json"),
     "cut_json": (lambda d: (d / PROPERTIES).write_bytes((d / PROPERTIES).read_bytes()[:200]), "json"),
     "no_scale": (edit(lambda c: c.pop("scale")), "scale"),
@@ -164,15 +168,20 @@ def test_bad_datasets(refused: Refused, dataset: Path, case: str) -> None:
 
 
 def test_missing_dataset(refused: Refused, tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", code=1, saying="no dataset here")
+    refused(tmp_path / "nowhere", code=2, saying="no dataset here")
+
+
+def test_a_folder_without_a_dataset(refused: Refused, dataset: Path) -> None:
+    (dataset / PROPERTIES).unlink()
+    refused(dataset, code=2, saying="datasource-properties.json")
 
 
 def test_a_file_as_target(refused: Refused, dataset: Path) -> None:
-    refused(dataset / PROPERTIES, code=1, saying="is a file")
+    refused(dataset / PROPERTIES, code=2, saying="is a file")
 
 
 def test_unknown_layer_is_told_which_there_are(refused: Refused, dataset: Path) -> None:
-    output = refused(dataset, "--layer-name", "nope", code=1, saying="no layer")
+    output = refused(dataset, "--layer-name", "nope", code=2, saying="no layer")
     assert "color" in output
     assert "cells" in output
 

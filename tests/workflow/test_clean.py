@@ -87,5 +87,5 @@ def test_links_and_files_of_others_are_not_touched(dataset: Path, tmp_path: Path
 
 def test_what_is_no_dataset_is_an_error(tmp_path: Path) -> None:
     done = wkflow("clean", "--yes", tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "datasource-properties.json" in done.stderr

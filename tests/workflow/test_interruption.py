@@ -126,6 +126,11 @@ def test_other_options_need_a_restart_of_an_unfinished_run(dataset: Path) -> Non
     assert unasked.returncode == 2
     assert "--yes" in unasked.stderr
 
+    for no_run in ("--dry-run", "-n", "-np", "--dryrun", "--summary"):
+        only_shown = wkflow(*other, "--restart", "--yes", "--", no_run, environment=SHARDS_OF_A_CHUNK)
+        assert only_shown.returncode == 2
+        assert f"{no_run} asks Snakemake not to run" in only_shown.stderr
+
     code, output = wkflow_in_terminal(*other, "--restart", typed="n\n", environment=SHARDS_OF_A_CHUNK)
     assert code == 2
     assert "Delete them? [y/N]" in output

@@ -35,7 +35,7 @@ def test_a_pipe_gets_a_line_per_layer_and_mag_and_a_summary(dataset: Path) -> No
         "color  1 -> 2: 0.04 MVx done",
         "color  2 -> 4: 0.01 MVx done",
     ]
-    pattern = r"done: 4 mag\(s\), 0\.09 MVx in \d+\.\d s \(\d+\.\d MVx/s\), [1-9]\d* MiB at most in one job"
+    pattern = r"done: 4 mag\(s\), 0\.09 MVx in \d+\.\d s \([\d.]+ MVx/s\), [1-9]\d* MiB at most in one job"
     assert re.fullmatch(pattern, summary)
 
 
@@ -80,11 +80,13 @@ def test_a_dry_run_behind_two_dashes_is_snakemake_s_and_leaves_no_trace(one_laye
     assert not (one_layer / ".wkflow").exists()
 
 
-def test_wrong_arguments_behind_two_dashes_are_told(one_layer: Path) -> None:
+def test_wrong_arguments_behind_two_dashes_are_told_and_leave_no_trace(one_layer: Path) -> None:
+    before = tree(one_layer)
     done = wkflow("downsample", one_layer, "--", "--no-such-option")
-    assert done.returncode == 1
-    assert "unrecognized arguments: --no-such-option" in done.stderr
-    assert _log(done.stderr).is_file()
+    assert done.returncode == 2
+    assert "Snakemake does not take these arguments: unrecognized arguments: --no-such-option\n" in done.stderr
+    assert tree(one_layer) == before
+    assert not (one_layer / ".wkflow").exists()
     assert wkflow("downsample", "--dry-run", "--coarsest-mag", "2", one_layer).returncode == 0
 
 
@@ -97,6 +99,38 @@ def test_help_lists_all_options() -> None:
     done = wkflow("downsample", "--help")
     assert done.returncode == 0
     assert [option for option in OPTIONS if not re.search(rf"{option}\b", done.stdout)] == []
+
+
+COMMANDS = ("", "downsample", "plan", "status", "info", "preview", "verify", "clean")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_no_type_beside_flags(command: str) -> None:
+    shown = wkflow(*command.split(), "--help").stdout
+    assert "--help" in shown
+    assert not re.search(r"<bool>|bool(ean)?\b", shown, re.IGNORECASE)
+
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
+
+
+@pytest.mark.parametrize("arguments", [("info", "/nowhere"), ("info", "--help")], ids=["error", "help"])
+def test_colours_are_shown_in_a_terminal_or_if_asked_for(arguments: tuple[str, ...]) -> None:
+    """docs/environment.md"""
+    assert COLOUR.search(wkflow_in_terminal(*arguments)[1])
+    assert not COLOUR.search(wkflow_in_terminal(*arguments, environment={"NO_COLOR": "1"})[1])
+    pipe, forced = wkflow(*arguments), wkflow(*arguments, environment={"FORCE_COLOR": "1"})
+    assert "\x1b" not in pipe.stdout + pipe.stderr
+    assert COLOUR.search(forced.stdout + forced.stderr)
+
+
+def test_tables_in_a_terminal_are_as_wide_as_columns_says(one_layer: Path) -> None:
+    widths = {}
+    for columns in ("60", "200"):
+        _, output = wkflow_in_terminal("info", one_layer, environment={"COLUMNS": columns, "NO_COLOR": "1"})
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+        widths[columns] = max(len(line.rstrip()) for line in plain.splitlines()[1:])
+    assert widths["60"] <= 60 < widths["200"]
 
 
 def test_dry_run_shows_the_plan_and_touches_nothing(one_layer: Path) -> None:
@@ -144,7 +178,7 @@ def test_a_failed_job_is_told_with_its_log_and_dry_run_knows_what_is_left(datase
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "[link=x]"])
 def test_names_in_brackets_are_shown_as_they_are(one_layer: Path, name: str) -> None:
     done = wkflow("downsample", "--dry-run", "--layer-name", name, one_layer)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"'{name}'" in done.stderr
     assert "'[red]x'" in done.stderr
     assert str(one_layer) in done.stderr

@@ -141,12 +141,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
         yield started
 
 
-@pytest.mark.parametrize("data_format", ["zarr3", "zarr", "wkw"])
+@pytest.mark.parametrize("data_format", ["zarr3", "zarr", "wkw", "n5", "neuroglancerPrecomputed"])
 def test_killed_at_any_step_there_are_all_old_or_all_new_mags_and_then_the_new_ones(
     programs: Programs, tmp_path: Path, data_format: Any
 ) -> None:
     """In the files that the JSON lists, since names differ if it is done twice."""
-    storage = Storage(data_format, shard=(32, 32, 32) if data_format == "wkw" else None)
+    is_exact = data_format == "neuroglancerPrecomputed"
+    storage = Storage(data_format, shard=(32, 32, 32) if data_format == "wkw" else None, exact_shape=is_exact)
     original = make_dataset(
         DatasetSpec((LayerSpec("color", size=(70, 50, 40), storage=storage),)), tmp_path / "dataset"
     )
@@ -178,3 +179,31 @@ def _listed(dataset: Path) -> dict[str, dict[str, str]]:
     """The files of each mag that the JSON lists."""
     (layer,) = properties(dataset)
     return {str(entry["mag"]): tree(dataset / entry["path"]) for entry in layer["mags"]}
+
+
+@pytest.mark.parametrize("is_cleaned", [False, True])
+def test_a_listed_mag_that_is_gone_is_told_and_can_be_made_anew(tmp_path: Path, is_cleaned: bool) -> None:
+    dataset = make_dataset(DatasetSpec((LayerSpec(size=(90, 70, 50)),)), tmp_path / "dataset")
+    assert wkflow("downsample", dataset).returncode == 0
+    before = results(dataset)
+    shutil.rmtree(dataset / "color" / "2")
+    if is_cleaned:
+        assert wkflow("clean", "--yes", dataset).returncode == 0
+    done = wkflow("downsample", dataset)
+    assert done.returncode == 1
+    assert "warning: mag 2 of layer 'color' is listed, but its directory is gone\n" in done.stdout
+    assert "nothing to do: layer" not in done.stdout
+    assert "make them anew with --overwrite" in done.stderr
+    assert "its directory is gone" in wkflow("plan", dataset).stdout
+    assert wkflow("downsample", "--overwrite", dataset).returncode == 0
+    assert wkflow("verify", dataset).returncode == 0
+    assert len(results(dataset)) == len(before)
+    assert wkflow("downsample", dataset).returncode == 0
+
+
+def test_the_finest_mag_may_be_gone(tmp_path: Path) -> None:
+    dataset = make_dataset(DatasetSpec((LayerSpec(size=(90, 70, 50)),)), tmp_path / "dataset")
+    assert wkflow("downsample", dataset).returncode == 0
+    shutil.rmtree(dataset / "color" / "1")
+    done = wkflow("downsample", dataset)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -62,7 +62,7 @@ def test_a_receipt_that_cannot_be_written_is_told_before_the_work(dataset: Path)
     for receipt in (dataset, dataset / PROPERTIES / "receipt.json"):
         done = wkflow("downsample", "--receipt", receipt, dataset)
         assert done.returncode == 2
-        assert "the receipt cannot be written" in done.stderr
+        assert "the file cannot be written there" in done.stderr
         assert str(receipt) in done.stderr
         assert tree(dataset) == before
 
@@ -93,6 +93,18 @@ def test_folders_that_cannot_be_written_are_told_at_once(dataset: Path, case: st
     assert error.count("\n") == 3
     assert f"Error: the dataset is not writable\n  where: {folder}\n" in error
     assert tree(dataset.parent) == before
+
+
+@pytest.mark.parametrize("command", [("plan",), ("downsample", "--dry-run")])
+def test_who_cannot_write_is_shown_the_plan_all_the_same(dataset: Path, command: tuple[str, ...]) -> None:
+    before = tree(dataset)
+    dataset.chmod(0o555)
+    done = program(*MERE_USER, sys.executable, "-m", "wkflow", *command, dataset)
+    dataset.chmod(0o755)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the run could not be started: the dataset is not writable: {dataset}\n" in done.stdout
+    assert "job(s), 0 of them done" in done.stdout
+    assert tree(dataset) == before
 
 
 def test_source_files_that_cannot_be_read_are_told(dataset: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from datasets import DatasetSpec, LayerSpec, Storage, make_dataset
+from unit.runs import start
 
+from wkflow.job import do_job
 from workflow.commands import program, tree, wkflow
 
 SIZE = (300, 280, 150)
@@ -75,7 +77,11 @@ def test_it_is_what_a_dry_run_shows(dataset: Path) -> None:
 
 def test_when_all_is_done_there_is_nothing_to_plan(dataset: Path) -> None:
     assert wkflow("downsample", dataset).returncode == 0
-    assert wkflow("plan", dataset).stdout.rstrip().endswith("nothing to do")
+    assert (
+        wkflow("plan", dataset)
+        .stdout.rstrip()
+        .endswith("nothing to do: layer 'color' has 2, 4; layer 'cells' has 2, 4")
+    )
     assert planned(dataset)["mags"] == []
 
 
@@ -125,7 +131,7 @@ def test_nothing_is_handed_on_to_snakemake(dataset: Path) -> None:
 
 def test_a_drawing_that_cannot_be_written_is_told(dataset: Path) -> None:
     done = wkflow("plan", "--dag", "/proc/plan.svg", dataset)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "/proc" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -134,3 +140,21 @@ def test_one_command_is_enough_in_a_pipe(dataset: Path) -> None:
     done = program("sh", "-c", f"'{sys.executable}' -m wkflow plan '{dataset}' | head -1")
     assert done.returncode == 0
     assert done.stdout.startswith("layer")
+
+
+def test_what_is_done_is_neither_needed_nor_written_again(tmp_path: Path) -> None:
+    layers = tuple(LayerSpec(name, size=(140, 130, 40)) for name in ("color", "more"))
+    dataset = make_dataset(DatasetSpec(layers), tmp_path / "dataset")
+    before = planned(dataset)
+    compute_first_layer(dataset)
+    after = planned(dataset)
+    assert after["done"] == after["jobs"] / 2
+    assert after["writes"] == pytest.approx(before["writes"] / 2, rel=0.01)
+    (all_of_it,), (rest,) = before["space"], after["space"]
+    assert rest["needs"] < 0.6 * all_of_it["needs"]
+
+
+def compute_first_layer(dataset: Path) -> None:
+    run = start(dataset, chunks_per_shard="2,2,2")
+    for job in run.plan.layers[0].jobs():
+        do_job(run.dir, job.id, 1)

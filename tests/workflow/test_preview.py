@@ -52,7 +52,7 @@ def test_if_no_mag_can_be_read_nothing_is_written_and_the_reason_is_told(tmp_pat
 
 def test_a_layer_that_is_not_there_is_named(dataset: Path, tmp_path: Path) -> None:
     done = wkflow("preview", dataset, "--layer-name", "nuclei", "-o", tmp_path / "preview.png")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "the layers are 'color', 'cells'" in done.stderr
 
 

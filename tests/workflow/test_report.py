@@ -110,6 +110,37 @@ def test_a_dataset_in_which_nothing_had_to_be_made_is_shown(dataset: Path, tmp_p
     assert json.loads((tmp_path / "provenance.json").read_text())["layers"] == []
 
 
+def test_of_a_run_whose_record_was_replaced_the_chosen_layers_are_shown(dataset: Path, tmp_path: Path) -> None:
+    for layer in ("color", "cells"):
+        assert wkflow("downsample", dataset, "--layer-name", layer).returncode == 0
+    done = wkflow("downsample", dataset, "--layer-name", "color", "--report", tmp_path / "report.html")
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "report.html").read_text()
+    assert "Layer color" in html
+    assert "Layer cells" not in html
+
+
+def test_facts_of_another_dataset_and_other_files_are_not_overwritten(dataset: Path, tmp_path: Path) -> None:
+    other = make_dataset(DatasetSpec((LayerSpec(),)), tmp_path / "other")
+    for name in ("first.html", "second.html"):  # of the same dataset
+        assert wkflow("downsample", "-q", dataset, "--report", tmp_path / name).returncode == 0
+    refused = wkflow("downsample", other, "--report", tmp_path / "other.html")
+    assert refused.returncode == 2
+    assert f"it tells of another dataset, {dataset}, and would be replaced" in refused.stderr
+    (tmp_path / "provenance.json").write_text('{"mine": 1}')
+    refused = wkflow("downsample", "-n", dataset, "--report", tmp_path / "first.html")
+    assert (refused.returncode, "not made by wkflow" in refused.stderr) == (2, True)
+    assert (tmp_path / "provenance.json").read_text() == '{"mine": 1}'
+
+
+def test_a_dataset_that_was_moved_keeps_its_facts_up_to_date(dataset: Path, tmp_path: Path) -> None:
+    assert wkflow("downsample", "-q", dataset, "--provenance", "--coarsest-mag", 2).returncode == 0
+    moved = dataset.rename(tmp_path / "moved")
+    done = wkflow("downsample", "-q", moved, "--provenance")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((moved / "provenance.json").read_text())["dataset"] == str(moved)
+
+
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     dataset = make_dataset(DatasetSpec((LayerSpec(HOSTILE), LayerSpec("{x} it's $(touch x)"))), tmp_path / "<b>set")
     done = wkflow("downsample", dataset, "--report", tmp_path / "{report}.html", "--provenance")

@@ -74,7 +74,7 @@ def test_why_a_run_has_failed_is_told_once_more(dataset: Path) -> None:
 def test_without_a_run_this_is_said(dataset: Path) -> None:
     done = wkflow("status", dataset)
     assert (done.returncode, done.stdout) == (0, "no run is known here\n")
-    assert wkflow("status", dataset / "missing").returncode == 1
+    assert wkflow("status", dataset / "missing").returncode == 2
 
 
 def test_a_run_for_a_server_is_found_by_its_folder(tmp_path: Path) -> None:

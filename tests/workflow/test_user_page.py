@@ -142,7 +142,7 @@ def test_the_transfer_mode_is_required_for_a_dataset_on_a_server(tmp_path: Path)
 
 def test_a_url_is_told_from_a_path_by_its_beginning(tmp_path: Path) -> None:
     code, output = run("webknossos downsample http:/no/url", tmp_path)
-    assert code == 1
+    assert code == 2
     assert "no dataset here" in output
 
 

@@ -101,9 +101,9 @@ def test_damage_in_each_format_is_found_and_named(dataset: Path, temporary: Path
 
 def test_mistakes_are_one_message(dataset: Path, tmp_path: Path) -> None:
     for arguments, code, words in [
-        ((tmp_path / "nothing",), 1, "there is no dataset here"),
+        ((tmp_path / "nothing",), 2, "there is no dataset here"),
         (("https://webknossos.org/annotations/ab12",), 2, "leads to an annotation, not a dataset"),
-        ((dataset, "--layer-name", "nothing"), 1, "there is no layer 'nothing'"),
+        ((dataset, "--layer-name", "nothing"), 2, "there is no layer 'nothing'"),
         ((dataset, "--report", tmp_path / "nowhere" / "report.json"), 2, "--report"),
         ((dataset, "--", "--dry-run"), 2, "Snakemake"),
     ]:

@@ -64,9 +64,9 @@ def test_the_pipeline_by_itself_makes_the_same(dataset: Path, tmp_path: Path) ->
     [
         (("--mags", "2,3"), "3"),
         (("--mags", "2-2-1,2"), "same maximum"),
-        (("--mags", "2", "--coarsest-mag", "4"), "mags and coarsest_mag exclude each other"),
-        (("--mags", "2", "--fill-gaps"), "mags and fill_gaps exclude each other"),
-        (("--from-mag", "1", "--fill-gaps"), "from_mag and fill_gaps exclude each other"),
+        (("--mags", "2", "--coarsest-mag", "4"), "--mags and --coarsest-mag exclude each other"),
+        (("--mags", "2", "--fill-gaps"), "--mags and --fill-gaps exclude each other"),
+        (("--from-mag", "1", "--fill-gaps"), "--from-mag and --fill-gaps exclude each other"),
         (("--interpolation-mode", "cubic"), "'cubic' is not one of default, median"),
         (("--interpolation-mode", "nuclei=mode"), "there is no layer 'nuclei'"),
         (("--interpolation-mode", "cells=cubic"), "LAYER=MODE"),

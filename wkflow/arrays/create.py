@@ -1,19 +1,20 @@
-"""The metadata file of a new array, byte for byte as webknossos 4.3.3 writes it."""
+"""The metadata file of a new array; of formats that webknossos 4.3.3 makes, byte for byte as it writes it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import tensorstore as ts
 
+from wkflow.arrays import precomputed
 from wkflow.arrays.layout import ArrayLayout, Compression
-from wkflow.arrays.wkw import HEADER_NAME, WkwHeader
+from wkflow.arrays.metadata import METADATA_NAMES
+from wkflow.arrays.wkw import WkwHeader
 from wkflow.errors import ArrayError, disk_hint
 from wkflow.failpoint import step
-from wkflow.files import replace_file, sync_directory
-
-METADATA_NAMES = {"wkw": HEADER_NAME, "zarr": ".zarray", "zarr3": "zarr.json"}
+from wkflow.files import read_plain, replace_file, sync_directory
 
 
 def create_array(layout: ArrayLayout, directory: Path) -> None:
@@ -38,10 +39,20 @@ def ensure_array(layout: ArrayLayout, directory: Path) -> None:
     """Make an empty array unless it is there already. Raises ``ArrayError`` if there is another one."""
     path = directory / METADATA_NAMES[layout.data_format]
     if path.exists():
-        if path.read_bytes() == array_metadata(layout):
+        if holds_array(layout, directory):
             return
         raise ArrayError("there is an array with other metadata", where=path, hint="delete its directory")
     create_array(layout, directory)
+
+
+def holds_array(layout: ArrayLayout, directory: Path) -> bool:
+    """Whether there is an array in a directory, and just this one."""
+    try:
+        if layout.data_format == precomputed.FORMAT:
+            return precomputed.read_scale(directory).content() == array_metadata(layout)
+    except ArrayError:
+        return False
+    return read_plain(directory / METADATA_NAMES[layout.data_format]) == array_metadata(layout)
 
 
 def remove_unfinished(directory: Path) -> None:
@@ -54,11 +65,30 @@ def array_metadata(layout: ArrayLayout) -> bytes:
     """The content of the metadata file."""
     if layout.data_format == "wkw":
         return WkwHeader.of(layout).pack()
+    if layout.data_format == "n5":
+        return _n5(layout)
+    if layout.data_format == precomputed.FORMAT:
+        return _precomputed(layout)
     driver, metadata = ("zarr", _zarr2(layout)) if layout.data_format == "zarr" else ("zarr3", _zarr3(layout))
     context = ts.Context()
     ts.open({"driver": driver, "kvstore": "memory://", "metadata": metadata}, create=True, context=context).result()
     memory = ts.KvStore.open("memory://", context=context).result()
     return bytes(memory.read(METADATA_NAMES[layout.data_format]).result().value)
+
+
+def _n5(layout: ArrayLayout) -> bytes:
+    """https://github.com/saalfeldlab/n5"""
+    described = {"dimensions": layout.shape, "blockSize": layout.storage_chunk, "dataType": layout.dtype}
+    return json.dumps({**json.loads(layout.fields), **described}, sort_keys=True).encode()
+
+
+def _precomputed(layout: ArrayLayout) -> bytes:
+    """The scale alone. What says where it lies in a volume is added when it becomes part of one."""
+    fields = json.loads(layout.fields)
+    volume_type = fields.pop("type")
+    box = layout.box
+    scale = {"key": precomputed.OWN_KEY, "size": box.shape, "voxel_offset": box.start, "chunk_sizes": [layout.chunk]}
+    return precomputed.volume_of(volume_type, layout.dtype, layout.num_channels, {**fields, **scale})
 
 
 def _zarr2(layout: ArrayLayout) -> dict[str, Any]:

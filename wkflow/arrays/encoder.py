@@ -81,8 +81,9 @@ class TileEncoder:
 
     def units(self, target_box: Box) -> Iterator[Unit]:
         """The units that ``target_box`` (voxels of the mag) touches, x fastest."""
-        for cell in target_box.cells(self._unit).split((1, 1, 1)):
-            yield Unit(cell.scale(self._unit), target_box)
+        origin = self._layout.origin
+        for cell in target_box.seen_from(origin).cells(self._unit).split((1, 1, 1)):
+            yield Unit(cell.scale(self._unit).shift(origin), target_box)
 
     def tiles(self, unit: Unit) -> Sequence[Box]:
         """The unit's tiles that touch the region, in the order in which they have to be appended. They are not clipped."""
@@ -107,9 +108,9 @@ class TileEncoder:
         parts = []
         for channel_cell in layout.channel_cells:
             channels = self._channels_of(channel_cell, voxels)
-            for box in tile.split(layout.shard):
+            for box in self._boxes(tile):
                 shard = box.cells(layout.shard).start
-                part = channels[(slice(None), *_slices(box.shift([-o for o in tile.start])))]
+                part = channels[(slice(None), *_slices(box.seen_from(tile.seen_from(layout.origin).start)))]
                 payloads = tuple(self._compress(part[chunk]) for chunk in self._chunks)
                 parts.append((layout.per_axis(channel_cell, shard, extra), self._first(box, shard), payloads))
         return EncodedTile(tuple(parts))
@@ -123,6 +124,14 @@ class TileEncoder:
                 checksum = file_checksum(path, self._format.head_length)
                 found.append(KeptFile(str(path.resolve()), name, path.stat().st_size, checksum))
         return EncodedTile((), tuple(found))
+
+    def _boxes(self, tile: Box) -> Iterator[Box]:
+        """The parts of a tile in different files, counted from the array's origin."""
+        limits = self._layout.box.seen_from(self._layout.origin)
+        for box in tile.seen_from(self._layout.origin).split(self._layout.shard):
+            part = box.intersect(limits) if self._format.clips else box
+            if not part.is_empty:
+                yield part
 
     def size(self, encoded: EncodedTile) -> int:
         """Bytes of a tile's chunks on disk, if something else is stored in the same files."""
@@ -161,9 +170,9 @@ class TileEncoder:
 
     def _compress(self, chunk: npt.NDArray[Any]) -> bytes | None:
         stored = np.ascontiguousarray(chunk.transpose(self._transposition), self._layout.numpy_dtype)
-        bits = stored.reshape(-1).view(np.uint64)
-        # By bits, since -0.0 is not the fill value. A chunk has 32768 voxels, a multiple of 8 bytes.
-        return self._format.compress(bits.data) if bits.any() else None
+        # By bits, since -0.0 is not the fill value; in pieces of 8 bytes if it can be.
+        bits = stored.reshape(-1).view(np.uint64 if stored.nbytes % 8 == 0 else np.uint8)
+        return self._format.compress(stored.data) if bits.any() else None
 
 
 def _slices(box: Box) -> tuple[slice, ...]:

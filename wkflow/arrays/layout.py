@@ -12,6 +12,7 @@ zarr3, layer depth > 32    32³     32³ x D
 zarr3, layer depth <= 32   32³     4096, 4096, 32
 =========================  ======  ===============
 
+n5 and precomputed have no shards, and chunks as in an existing mag of the layer (:mod:`wkflow.arrays.inherited`).
 D is the environment variable ``WK_DEFAULT_CHUNKS_PER_SHARD``. These are the shapes that webknossos 4.3.3 gives new mags. Users may
 ask for others, and for another compression (:class:`Packing`).
 """
@@ -27,14 +28,18 @@ from typing import Any
 
 import numpy as np
 
+from wkflow.arrays import precomputed
 from wkflow.errors import ArrayError, UsageError
-from wkflow.geometry import Box, Mag, Vec3, ceil_div
+from wkflow.geometry import ORIGIN, Box, Mag, Vec3, ceil_div
 
 SPATIAL_AXES = ("x", "y", "z")
 WKW_AXES = ("c", "x", "y", "z")
 CHUNK: Vec3 = (32, 32, 32)
 FLAT_SHARD: Vec3 = (4096, 4096, 32)
+_FREE_FORMATS = ("wkw", "zarr", "zarr3")  # in which arrays are made without looking at others
+_UNSHARDED = {"zarr": "zarr (v2)", "n5": "n5", precomputed.FORMAT: precomputed.FORMAT}
 _LEAST_CHUNK, _LARGEST_CHUNK = 8**3, 128**3  # voxels
+_CHUNK_SIZES = f"has {_LEAST_CHUNK} to {_LARGEST_CHUNK} voxels"
 CHUNKS_PER_SHARD_VARIABLE = "WK_DEFAULT_CHUNKS_PER_SHARD"
 
 Extra = Mapping[str, int]
@@ -47,6 +52,12 @@ DTYPES = frozenset(
     for kind, widths in {"uint": (8, 16, 32, 64), "int": (8, 16, 32, 64), "float": (16, 32, 64)}.items()
     for bits in widths
 ) | {"bool"}
+
+_UNKNOWN_DTYPES = {
+    "wkw": ("bool", "float16"),
+    "n5": ("bool", "float16"),
+    precomputed.FORMAT: tuple(DTYPES - set(precomputed.DTYPES)),
+}
 
 
 @dataclass(frozen=True)
@@ -87,25 +98,42 @@ class Packing:
         if data_format == "wkw" and codec != "lz4":
             raise UsageError(
                 f"files of wkw are compressed by lz4, not {codec}",
-                where="compression",
+                where="--compression",
                 hint="leave it out, or downsample layers of other formats by themselves: --layer-name",
+            )
+        if data_format != "wkw" and codec == "lz4":
+            raise UsageError(
+                f"only files of wkw are compressed by lz4, not those of {data_format}",
+                where="--compression",
+                hint="choose zstd, gzip or none, or downsample layers of wkw by themselves: --layer-name",
             )
         level = DEFAULT_LEVELS[codec] if self.level is None else self.level
         if level not in LEVELS[codec]:
             first, last = LEVELS[codec][0], LEVELS[codec][-1]
-            raise UsageError(
-                f"{codec} has no level {level}", where="compression_level", hint=f"choose one from {first} to {last}"
-            )
+            hint = f"choose one from {first} to {last}" if last else "leave it out"
+            what = f"{codec} has no level {level}" if last else "without compression there is no level"
+            raise UsageError(what, where="--compression-level", hint=hint)
         return Compression(codec, level)
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a new mag takes over from an existing one. ``chunk``: voxels along x, y, z; ``fields``: members of its metadata, as
+    JSON."""
+
+    chunk: Vec3
+    compression: Compression
+    fields: str
 
 
 @dataclass(frozen=True)
 class ArrayLayout:
     """The array of one mag.
 
-    ``data_format`` is wkw, zarr or zarr3; ``dtype`` the numpy name of one channel. ``axes`` and ``shape`` are in storage order
+    ``data_format`` is that of the layer; ``dtype`` the numpy name of one channel. ``axes`` and ``shape`` are in storage order
     (wkw: always c, x, y, z; its shape is not stored anywhere). ``chunk`` and ``shard`` are in voxels along x, y, z.
-    ``channel_index`` is the first channel that belongs to the layer; those before it stay empty.
+    ``channel_index`` is the first channel that belongs to the layer; those before it stay empty. ``origin``: the first voxel, where
+    the grid of chunks begins; ``fields``: JSON of what the metadata take over from an existing mag (n5, precomputed).
     """
 
     data_format: str
@@ -117,6 +145,13 @@ class ArrayLayout:
     chunk: Vec3
     shard: Vec3
     compression: Compression
+    origin: Vec3 = ORIGIN
+    fields: str = ""
+
+    @property
+    def box(self) -> Box:
+        """All voxels."""
+        return Box.of_shape(self.origin, [self.shape[self.axes.index(axis)] for axis in SPATIAL_AXES])
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -180,31 +215,47 @@ def target_layout(  # noqa: PLR0913 - each is a fact of the layer or the mag
     mag: Mag,
     chunks_per_shard: Vec3,
     packing: Packing = Packing(),
+    like: Inherited | None = None,
 ) -> ArrayLayout:
     """The layout that webknossos 4.3.3 gives a new mag, unless ``packing`` says something else.
 
     ``layer_box`` is in voxels of mag 1, ``extra_stops`` the upper bounds of the additional axes. Coordinates are absolute: the
     array begins at 0 and ends with the layer's box, rounded up to whole shards. wkw has no notion of a channel index: the array
-    has the layer's channels and nothing else (upstream does the same).
+    has the layer's channels and nothing else (upstream does the same). What upstream does not make, n5 and precomputed, is
+    ``like`` an existing mag, and ends with the layer's box; a scale of precomputed begins with it, too.
     """
+    if like is None and data_format not in _FREE_FORMATS:
+        raise ArrayError(
+            f"arrays of the format {data_format!r} cannot be created", hint="use a wkw, zarr or zarr3 layer"
+        )
     _check_target(data_format, dtype, axes, num_channels, layer_box)
     if data_format == "wkw":
         axes, channel_index = WKW_AXES, 0
     if "c" not in axes and (num_channels, channel_index) != (1, 0):
         raise ArrayError(f"an array without a channel axis holds one channel, not {channel_index} + {num_channels}")
-    chunk = packing.chunk or CHUNK
+    chunk = like.chunk if like else packing.chunk or CHUNK
     shard = packing.shard or _shard(data_format, layer_box, chunks_per_shard, chunk)
+    if like and not packing.chunk and not _has_fair_size(chunk):
+        raise UsageError(
+            f"a chunk of a new mag {_CHUNK_SIZES}, but those of the existing one, which it would have, are {_edges(chunk)}",
+            where="--chunk-shape",
+            hint="choose another one: --chunk-shape 64,64,64",
+        )
     _check_shapes(data_format, chunk, shard)
-    stop = layer_box.in_mag(mag).cells(shard).scale(shard).stop
-    named = {"c": channel_index + num_channels, **dict(zip(SPATIAL_AXES, stop, strict=True)), **extra_stops}
+    covered = layer_box.in_mag(mag)
+    origin = covered.start if data_format == precomputed.FORMAT else ORIGIN
+    ends = (covered if like else covered.align(shard)).seen_from(origin).stop
+    named = {"c": channel_index + num_channels, **dict(zip(SPATIAL_AXES, ends, strict=True)), **extra_stops}
     unknown = [axis for axis in axes if axis not in named]
     if unknown:
         raise ArrayError(
             f"the bounds of the additional axes {unknown} are not known", hint="list them in additionalAxes"
         )
     shape = tuple(named[axis] for axis in axes)
-    compression = packing.compression(data_format)
-    return ArrayLayout(data_format, dtype, tuple(axes), shape, num_channels, channel_index, chunk, shard, compression)
+    facts = (data_format, dtype, tuple(axes), shape, num_channels, channel_index, chunk, shard)
+    if like:
+        return ArrayLayout(*facts, like.compression, origin, like.fields)
+    return ArrayLayout(*facts, packing.compression(data_format))
 
 
 def chunks_per_shard_from_env(environ: Mapping[str, str]) -> Vec3:
@@ -223,7 +274,7 @@ def chunks_per_shard_from_env(environ: Mapping[str, str]) -> Vec3:
 
 
 def _shard(data_format: str, layer_box: Box, chunks_per_shard: Vec3, chunk: Vec3) -> Vec3:
-    if data_format == "zarr":
+    if data_format in _UNSHARDED:
         return chunk
     if data_format == "zarr3" and layer_box.shape[2] <= CHUNK[2] and chunk == CHUNK:
         return FLAT_SHARD
@@ -239,27 +290,32 @@ def _shard(data_format: str, layer_box: Box, chunks_per_shard: Vec3, chunk: Vec3
 def _check_shapes(data_format: str, chunk: Vec3, shard: Vec3) -> None:
     """Raise ``UsageError`` unless files of these shapes can be written, and be read by WEBKNOSSOS."""
     problem = None
-    if not all(map(_is_power_of_two, (*chunk, *shard))):
+    if data_format in _UNSHARDED and shard != chunk:
+        what = f"{_UNSHARDED[data_format]} has no shards: each chunk is a file"
+        raise UsageError(what, where="--shard-shape", hint="leave it out; --chunk-shape says how large chunks are")
+    if data_format in _FREE_FORMATS and not all(map(_is_power_of_two, (*chunk, *shard))):
         problem = "edges of chunks and shards are powers of two"
-    elif not _LEAST_CHUNK <= prod(chunk) <= _LARGEST_CHUNK:
-        problem = f"a chunk has {_LEAST_CHUNK} to {_LARGEST_CHUNK} voxels"
+    elif not _has_fair_size(chunk):
+        problem = f"a chunk {_CHUNK_SIZES}"
     elif any(s % c for s, c in zip(shard, chunk, strict=True)):
         problem = "edges of shards are multiples of those of chunks"
-    elif data_format == "zarr" and shard != chunk:
-        problem = "zarr (v2) has no shards"
     elif data_format == "wkw" and len({*chunk}) + len({*shard}) > 2:
         problem = "chunks and files of wkw are cubes"
     if problem:
-        shapes = " and ".join("x".join(map(str, shape)) for shape in (chunk, shard))
-        raise UsageError(f"{problem}, got {shapes}", where="chunk_shape, shard_shape", hint="for example 64,64,64")
+        shapes = " and ".join(dict.fromkeys(map(_edges, (chunk, shard))))
+        raise UsageError(f"{problem}, got {shapes}", where="--chunk-shape, --shard-shape", hint="for example 64,64,64")
+
+
+def _has_fair_size(chunk: Vec3) -> bool:
+    return _LEAST_CHUNK <= prod(chunk) <= _LARGEST_CHUNK
+
+
+def _edges(shape: Vec3) -> str:
+    return "x".join(map(str, shape))
 
 
 def _check_target(data_format: str, dtype: str, axes: Sequence[str], num_channels: int, layer_box: Box) -> None:
-    if data_format not in ("wkw", "zarr", "zarr3"):
-        raise ArrayError(
-            f"arrays of the format {data_format!r} cannot be created", hint="use a wkw, zarr or zarr3 layer"
-        )
-    if dtype not in DTYPES or (data_format == "wkw" and dtype in ("bool", "float16")):
+    if dtype not in DTYPES or dtype in _UNKNOWN_DTYPES.get(data_format, ()):
         raise ArrayError(f"{data_format} arrays of {dtype} cannot be created")
     if len(set(axes)) != len(axes) or not set(SPATIAL_AXES) <= set(axes):
         raise ArrayError(f"the axes of an array must be different and contain x, y and z, got {list(axes)}")

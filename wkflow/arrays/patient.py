@@ -179,17 +179,18 @@ def _first_broken(reader: Reader, box: Box, extra: Extra) -> _Broken | None:
     except OSError as error:
         halves = list(_halves(box, reader.info))
         if not halves:
-            chunk = box.align(reader.info.chunk)
-            return _Broken(chunk.intersect(Box((0, 0, 0), reader.info.shape)), error)
+            origin = reader.info.origin
+            chunk = box.seen_from(origin).align(reader.info.chunk).shift(origin)
+            return _Broken(chunk.intersect(reader.info.box), error)
     return next(filter(None, (_first_broken(reader, half, extra) for half in halves)), None)
 
 
 def _halves(box: Box, info: ArrayInfo) -> Iterator[Box]:
     """Two boxes of whole chunks that cover this one; none if it lies in a single chunk."""
-    cells = box.cells(info.chunk)
+    cells = box.seen_from(info.origin).cells(info.chunk)
     axis = max((2, 1, 0), key=lambda a: cells.shape[a])
     if cells.shape[axis] > 1:
-        middle = (cells.start[axis] + cells.shape[axis] // 2) * info.chunk[axis]
+        middle = info.origin[axis] + (cells.start[axis] + cells.shape[axis] // 2) * info.chunk[axis]
         for start, stop in ((box.start[axis], middle), (middle, box.stop[axis])):
             yield Box(_with(box.start, axis, start), _with(box.stop, axis, stop))
 

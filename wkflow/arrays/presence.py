@@ -14,9 +14,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.grid import file_grid
 from wkflow.arrays.layout import NO_EXTRA, Extra
+from wkflow.arrays.metadata import metadata_place
 from wkflow.errors import ArrayError
 from wkflow.geometry import Box
 
@@ -28,7 +28,8 @@ class ArrayFiles:
 
     def __init__(self, path: Path, data_format: str, axes: Sequence[str]) -> None:
         self._path = path
-        self._metadata = path / METADATA_NAMES[data_format]
+        metadata = metadata_place(path, data_format)
+        self._signs = [metadata] if metadata.parent == path else [metadata, path]
         self._grid = file_grid(path, data_format, axes)
         self._broken: dict[str, bool] = {}
 
@@ -46,12 +47,13 @@ class ArrayFiles:
 
     def check_array(self) -> None:
         """Raise ``ArrayError`` if the array is not there any more: what was read just now may be wrong zeros."""
-        try:
-            os.stat(self._metadata)  # noqa: PTH116 - called for each box
-        except OSError as error:
-            raise ArrayError(
-                f"the array was moved or deleted while it was being read: {error.strerror}", where=self._metadata
-            ) from error
+        for place in self._signs:
+            try:
+                os.stat(place)  # noqa: PTH116 - called for each box
+            except OSError as error:
+                raise ArrayError(
+                    f"the array was moved or deleted while it was being read: {error.strerror}", where=place
+                ) from error
 
     def _places(self, box: Box, channels: range, extra: Extra) -> Iterator[str]:
         return (f"{self._path}/{name}" for name in self._grid.names(box, channels, extra))

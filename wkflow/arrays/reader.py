@@ -1,6 +1,6 @@
 """Read boxes of voxels from an existing array, whatever its format and storage order.
 
-:class:`Reader` is what a job sees; :mod:`wkflow.arrays.tensor` reads zarr and zarr3, :mod:`wkflow.arrays.wkw_reader` reads wkw.
+:class:`Reader` is what a job sees; :mod:`wkflow.arrays.tensor` reads all but wkw, :mod:`wkflow.arrays.wkw_reader` reads wkw.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays import precomputed
 from wkflow.arrays.layout import NO_EXTRA, SPATIAL_AXES, WKW_AXES, Extra
+from wkflow.arrays.metadata import METADATA_NAMES, metadata_place
 from wkflow.errors import ArrayError
-from wkflow.geometry import Box, Vec3
+from wkflow.geometry import ORIGIN, Box, Vec3
 
 Voxels = npt.NDArray[Any]
 
@@ -25,7 +26,8 @@ _COPY_BLOCK = 16
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What an array says about itself. ``shape``, ``chunk`` (decoded at once) and ``shard`` (a file) are along x, y, z.
+    """What an array says about itself. ``shape``, ``chunk`` (decoded at once) and ``shard`` (a file) are along x, y, z, and so is
+    ``origin``, the first voxel, where the grid of chunks begins.
 
     ``shape`` of a wkw array, which has no end, is that of the largest wkw array. ``num_channels`` counts all channels.
     ``chunk_bytes``: of a decoded chunk along all axes.
@@ -38,6 +40,12 @@ class ArrayInfo:
     axes: tuple[str, ...]
     num_channels: int
     chunk_bytes: int = 0
+    origin: Vec3 = ORIGIN
+
+    @property
+    def box(self) -> Box:
+        """All voxels."""
+        return Box.of_shape(self.origin, self.shape)
 
 
 class Reader(Protocol):
@@ -139,7 +147,10 @@ def _open(
 def _check_format(path: Path, data_format: str) -> None:
     if data_format not in METADATA_NAMES:
         raise ArrayError(f"arrays of the format {data_format!r} cannot be read", where=path)
-    if (path / METADATA_NAMES[data_format]).is_file():
+    place = metadata_place(path, data_format)
+    if place.is_file():
+        if data_format == precomputed.FORMAT:
+            precomputed.check_plain(path)
         return
     for other, name in METADATA_NAMES.items():
         if (path / name).is_file():
@@ -149,6 +160,4 @@ def _check_format(path: Path, data_format: str) -> None:
                 hint="correct dataFormat in datasource-properties.json",
             )
     problem = "the array's directory is not there" if not path.is_dir() else f"there is no {data_format} array"
-    raise ArrayError(
-        problem, where=path / METADATA_NAMES[data_format], hint="correct the mag's path in datasource-properties.json"
-    )
+    raise ArrayError(problem, where=place, hint="correct the mag's path in datasource-properties.json")

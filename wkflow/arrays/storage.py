@@ -26,7 +26,7 @@ from wkflow.files import sync_directory
 
 _THREADS = 8
 _MOST_PENDING = 64
-_NAME = re.compile(r"(c/)?[0-9]+(/[0-9]+)*|z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
+_NAME = re.compile(r"(c/)?[0-9]+(/[0-9]+)*|z[0-9]+/y[0-9]+/x[0-9]+\.wkw|[0-9]+-[0-9]+(_[0-9]+-[0-9]+){2}")
 
 
 @dataclass(frozen=True, order=True)

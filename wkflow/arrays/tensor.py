@@ -1,4 +1,4 @@
-"""Read zarr and zarr3 arrays with TensorStore: https://google.github.io/tensorstore/
+"""Read arrays of all formats but wkw with TensorStore: https://google.github.io/tensorstore/
 
 Voxels are read in the order in which chunks are stored, which is fastest, and transposed here if x does not run fastest in
 them: of 128³ voxels that TensorStore transposed it took 15 ms, reading and transposing them here 2 ms.
@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from wkflow.arrays import precomputed
 from wkflow.arrays.layout import DTYPES, NO_EXTRA, SPATIAL_AXES, WKW_AXES, Extra
 from wkflow.arrays.presence import ArrayFiles
 from wkflow.arrays.reader import ArrayInfo, Voxels, copy_transposed, local_slices, result_array
 from wkflow.errors import ArrayError
 from wkflow.geometry import Box, Vec3
 
+_FOR_DEVELOPERS = re.compile(r" \[[a-z_ ]+='")
+_ABOUT_FILE = re.compile(r'Error reading (?:.* in )?local file "([^"\\]+)": (.+)')
+_LONGEST = 300  # characters
 _CANONICAL = ("c", "z", "y", "x")
 
 
@@ -43,7 +47,7 @@ class TensorReader:
         self._files = ArrayFiles(path, data_format, self.info.axes)
         order = self._store.chunk_layout.inner_order
         self._stored_order = tuple(range(self._store.rank)) if order is None else tuple(order)
-        self._whole = Box((0, 0, 0), self.info.shape)
+        self._whole = self.info.box
         self._has_fill_value = bool(np.any(self._store.fill_value))
         self._dense: dict[tuple[object, ...], bool] = {}
         named = {axis for axis in self.info.axes if axis not in WKW_AXES}
@@ -118,9 +122,10 @@ class TensorReader:
         except MemoryError:
             raise
         except Exception as error:  # TensorStore raises what fits the cause, of many types
+            file, reason = _file_and_reason(error)
             raise ArrayError(
-                f"voxels cannot be read: {_reason(error)}",
-                where=f"{self._path}, x, y, z = {box.start} to {box.stop}",
+                f"voxels cannot be read: {reason}",
+                where=f"{file or self._path}, x, y, z = {box.start} to {box.stop}",
                 hint="if a file is damaged or cut off, restore it from a copy",
             ) from error
         self._files.check_array()
@@ -152,8 +157,7 @@ def _canonical(stored: Voxels, axes: Sequence[str]) -> Voxels:
 
 def _open(path: Path, data_format: str, cache_bytes: int, threads: int) -> Any:
     spec = {
-        "driver": data_format,
-        "kvstore": {"driver": "file", "path": f"{path}/"},
+        **_place(path, data_format),
         "recheck_cached_data": "open",  # a source does not change while it is read: no stat for each chunk
         "recheck_cached_metadata": "open",
     }
@@ -165,9 +169,21 @@ def _open(path: Path, data_format: str, cache_bytes: int, threads: int) -> Any:
         }
     )
     try:
-        return ts.open(spec, open=True, read=True, write=False, context=context).result()
+        known = data_format == precomputed.FORMAT
+        return ts.open(spec, open=True, assume_metadata=known, read=True, write=False, context=context).result()
     except Exception as error:
-        raise ArrayError(f"the array cannot be opened: {_reason(error)}", where=path) from error
+        raise ArrayError(f"the array cannot be opened: {_file_and_reason(error)[1]}", where=path) from error
+
+
+def _place(path: Path, data_format: str) -> dict[str, Any]:
+    """Which array. The metadata of neuroglancer's volumes are read here: they may lie in different places."""
+    if data_format != precomputed.FORMAT:
+        return {"driver": data_format, "kvstore": {"driver": "file", "path": f"{path}/"}}
+    return {
+        "driver": precomputed.DRIVER,
+        "kvstore": {"driver": "file", "path": f"{path.parent}/"},
+        **precomputed.read_scale(path).spec(path.name),
+    }
 
 
 def _describe(path: Path, store: Any, axes: Sequence[str] | None) -> ArrayInfo:
@@ -191,6 +207,7 @@ def _describe(path: Path, store: Any, axes: Sequence[str] | None) -> ArrayInfo:
         tuple(axes),
         store.shape[axes.index("c")] if "c" in axes else 1,
         prod(layout.read_chunk.shape or store.shape) * np.dtype(store.dtype.name).itemsize,
+        _spatial(axes, store.origin),
     )
 
 
@@ -199,7 +216,10 @@ def _spatial(axes: Sequence[str], lengths: Sequence[int]) -> Vec3:
     return (x, y, z)
 
 
-def _reason(error: Exception) -> str:
-    """The first sentence of TensorStore's text, without status code and the JSON that follows."""
-    sentence = str(error).split(" [", 1)[0].split("\n", 1)[0]
-    return re.sub(r"^[A-Z_]+: ", "", sentence)[:300]
+def _file_and_reason(error: Exception) -> tuple[str | None, str]:
+    """The file that TensorStore's text is about, if it names one, and what is wrong with it, without the status code and
+    what follows for developers (``[source locations='...']``)."""
+    text = _FOR_DEVELOPERS.split(str(error), maxsplit=1)[0].split("\n", 1)[0]
+    text = re.sub(r"^[A-Z_]+: ", "", text)
+    found = _ABOUT_FILE.match(text)
+    return (found[1], found[2][:_LONGEST]) if found else (None, text[:_LONGEST])

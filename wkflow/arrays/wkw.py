@@ -87,6 +87,8 @@ class WkwHeader:
 class WkwFile:
     """All blocks of a file are stored, zeros too; ``place`` is along c, x, y, z."""
 
+    clips = False
+
     def __init__(self, layout: ArrayLayout) -> None:
         plain = WkwHeader.of(layout)
         self._level = layout.compression.level

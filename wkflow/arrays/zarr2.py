@@ -14,6 +14,7 @@ class Zarr2Chunk:
 
     head_length = 0
     zero_chunk: bytes | None = None
+    clips = False
     _checksum = False
 
     def __init__(self, layout: ArrayLayout) -> None:

@@ -36,6 +36,7 @@ class Zarr3Shard:
 
     head_length = 0
     zero_chunk: bytes | None = None
+    clips = False
 
     def __init__(self, layout: ArrayLayout) -> None:
         self.compress = chunk_codec(layout.compression, checksum=True).compress

@@ -10,6 +10,7 @@ from wkflow.cli import early
 from wkflow.cli.secret import hide
 from wkflow.cli.stop import Stopped
 from wkflow.process import begin, end
+from wkflow.streams import open_streams
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, _end)
     given = sys.argv[1:] if arguments is None else arguments
     if arguments is None:
+        open_streams()
         hide(given)
     begin()
     early.begin_if_wanted(given)

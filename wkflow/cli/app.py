@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Annotated
+import inspect
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from wkflow import __version__
 from wkflow.cli.clean import clean
@@ -22,15 +22,50 @@ from wkflow.errors import WkflowError
 from wkflow.failure import explain
 from wkflow.remote.credentials import mask
 
+_EPILOG = """\
+wkflow COMMAND --help tells more about a command, with examples. A token for datasets on a server is taken from WK_TOKEN.
+NO_COLOR=1 switches colours off.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
+
+
+class _PlainFlags:
+    """Help shows no type beside flags, which take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc] # of the class that this one is mixed into
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+        return parameters
+
+
+class _Command(_PlainFlags, TyperCommand):
+    """One command."""
+
+
+class _Commands(_PlainFlags, TyperGroup):
+    """The program itself."""
+
+
 app = typer.Typer(
     name="wkflow",
+    cls=_Commands,
     help="Build the magnification pyramids of WEBKNOSSOS datasets with Snakemake.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _unwrapped(text: str | None) -> str:
+    """Each paragraph as one line: terminals have widths of their own."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for _command in (downsample, plan, status, info, preview, verify, clean):
-    app.command(epilog=examples(_command.__name__))(_command)
+    app.command(cls=_Command, help=_unwrapped(_command.__doc__), epilog=examples(_command.__name__))(_command)
 
 
 def _version(asked: bool) -> None:
@@ -39,7 +74,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=_unwrapped(_EPILOG))
 def wkflow(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -59,9 +94,6 @@ def run(arguments: list[str]) -> int:
     except WkflowError as error:
         print_error(str(error))
         return error.exit_code
-    except BrokenPipeError:  # `wkflow ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (OSError, MemoryError) as error:
         print_error(explain(error).text)
         return 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from wkflow import leftovers
 from wkflow.dataset.properties import Dataset
 from wkflow.errors import ConflictError, UsageError
 from wkflow.run import stored_run
@@ -28,6 +29,7 @@ def discard(
     if not yes and not (sys.stdin.isatty() and typer.confirm("Delete them?")):
         raise UsageError("nothing was deleted", where=command, hint="confirm, or add --yes")
     _end_jobs(dataset)
+    leftovers.settle_unfinished(dataset)
     for place in reversed(places):  # what knows of the others goes last
         if place.is_dir():
             shutil.rmtree(place)

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from wkflow.cli.duration import duration
+from wkflow.numerals import digits
 from wkflow.pace import Pace
 from wkflow.progress import Watch
 
@@ -67,7 +70,7 @@ class Display:
         voxels = sum(mag.total for mag in mags)
         self.say(
             f"done: {len(mags)} mag(s), {voxels / 1e6:,.2f} MVx in {seconds:.1f} s "
-            f"({voxels / 1e6 / max(seconds, 1e-3):,.1f} MVx/s), {watch.peak_mb} MiB at most in one job"
+            f"({digits(voxels / 1e6 / max(seconds, 1e-3))} MVx/s), {watch.peak_mb} MiB at most in one job"
         )
 
 
@@ -95,14 +98,7 @@ class Bars(Display):
     def __init__(self) -> None:
         super().__init__()
         self._console = Console(highlight=False)
-        self._bars = _Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            _Rate(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=self._console,
-        )
+        self._bars = _Bars(console=self._console)
         self._tasks: dict[str, TaskID] = {}
 
     def say(self, line: str) -> None:
@@ -115,6 +111,7 @@ class Bars(Display):
 
     def update(self, mags: Sequence[ShownMag], outlook: str = "") -> None:
         self._bars.below = outlook
+        self._bars.columns = _columns(self._console.width, max((cell_len(mag.title) for mag in mags), default=0))
         for mag in mags:
             key = mag.title
             if key not in self._tasks:
@@ -132,7 +129,26 @@ class _Rate(ProgressColumn):
         speed = task.finished_speed or task.speed
         if speed is None and task.elapsed:
             speed = task.completed / task.elapsed
-        return Text(f"{speed / 1e6:8.1f} {task.fields['unit']}/s" if speed else "")
+        return Text(f"{digits(speed / 1e6):>8} {task.fields['unit']}/s" if speed else "")
+
+
+_SHORTEST_BAR, _PERCENT, _RATE, _TIME = 8, 5, 15, 8
+
+
+def _columns(width: int, longest: int) -> tuple[ProgressColumn, ...]:
+    """What fits beside names of so many characters. Names are never cut off; too long ones take several lines."""
+    room = width - longest - _PERCENT - 1
+    is_long = room < _SHORTEST_BAR
+    name = TextColumn("{task.description}", table_column=Column(overflow="fold", no_wrap=not is_long))
+    percent = TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True))
+    if is_long:
+        return name, percent
+    columns: tuple[ProgressColumn, ...] = (name, BarColumn(bar_width=None), percent)
+    if room >= _SHORTEST_BAR + _TIME + _RATE:
+        columns += (_Rate(table_column=Column(no_wrap=True)),)
+    if room >= _SHORTEST_BAR + _TIME:
+        columns += (TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),)
+    return columns
 
 
 def outlook(watch: Watch, pace: Pace) -> str:
@@ -142,7 +158,8 @@ def outlook(watch: Watch, pace: Pace) -> str:
     if jobs.done == jobs.total:
         return f"{jobs}, now verified once more and published"
     remaining = pace.remaining(done, total)
-    return f"{done / max(1, total):.0%}, {jobs}" + ("" if remaining is None else f", about {duration(remaining)} left")
+    percent = min(99, 100 * done // max(1, total))  # all is done when all jobs are
+    return f"{percent}%, {jobs}" + ("" if remaining is None else f", about {duration(remaining)} left")
 
 
 def display_for(*, quiet: bool, plain: bool) -> Display:

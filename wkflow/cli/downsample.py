@@ -3,54 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
 from wkflow import leftovers
-from wkflow.cli import dry_run, launch
+from wkflow.cli import dry_run, launch, options
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.cli.parameters import Layers, Target
 from wkflow.config import Config, Interpolation, absolute_path, local_target
 from wkflow.errors import UsageError
-from wkflow.geometry import Mag
 from wkflow.levels import Level
 from wkflow.lock import hold
-from wkflow.modes import AccessMode, TransferMode
+from wkflow.output_file import output_file
 from wkflow.remote.url import is_remote
+from wkflow.report.places import check_report_places
 from wkflow.run import current_run
 from wkflow.scheme import SamplingMode
 from wkflow.strategy import KUBERNETES, Execution, Strategy, execution
 from wkflow.target import open_target
 
-_CONTEXT = "WEBKNOSSOS context"
-_EXECUTOR = "Executor options"
-_MAGS = "Which mags"
-_STORAGE = "How mags are stored"
-_RUN = "The run"
-_OUTPUT = "Output"
 _PATHS = ("run_dir", "receipt", "report")
-
-
-def _one_of(choices: type[StrEnum]) -> str:
-    """For help texts; as metavar, long lists leave no room for the names of options."""
-    *most, last = choices
-    return f"{', '.join(most)} or {last}"
-
-
-def _mag(text: str) -> str:
-    try:
-        return str(Mag.parse(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text}: {error}") from None
-
-
-def _mags(text: str) -> str:
-    return ",".join(_mag(part.strip()) for part in text.split(","))
+_NO_RUN = re.compile(
+    r"--(dry|dag|rulegraph|filegraph|d3dag|summary|detailed-s|list|lint|unlock|help|version)|-[npqkFrR]*[nhvlDS][npqkFrR]*$"
+)
+"""Arguments of Snakemake with which it only shows something, also if they are shortened or joined."""
+_OPTIONS = {"target": "TARGET", "layer_names": "--layer-name", "interpolation_modes": "--interpolation-mode"}
+"""Keys of the config that are called otherwise on the command line."""
 
 
 def _interpolation(texts: list[str]) -> tuple[Interpolation, dict[str, Interpolation]]:
@@ -60,7 +42,7 @@ def _interpolation(texts: list[str]) -> tuple[Interpolation, dict[str, Interpola
         layer, is_of_layer, mode = text.rpartition("=")
         if mode not in list(Interpolation):
             raise UsageError(
-                f"{mode!r} is not one of {_one_of(Interpolation)}",
+                f"{mode!r} is not one of {options.one_of(Interpolation)}",
                 where=f"--interpolation-mode {text}",
                 hint="write MODE, or LAYER=MODE for one layer",
             )
@@ -69,13 +51,6 @@ def _interpolation(texts: list[str]) -> tuple[Interpolation, dict[str, Interpola
         else:
             everywhere = Interpolation(mode)
     return everywhere, of_layers
-
-
-def _job_resources(text: str) -> dict[str, Any]:
-    try:
-        return parse_job_resources(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text}: {error}") from None
 
 
 def _common_resources() -> dict[str, Any] | None:
@@ -91,229 +66,55 @@ def _common_resources() -> dict[str, Any] | None:
 def downsample(  # noqa: PLR0913 the options of the command
     context: typer.Context,
     target: Target,
-    sampling_mode: Annotated[
-        SamplingMode,
-        typer.Option(
-            metavar="MODE",
-            help=f"How axes are halved: each by its own resolution, all alike, or x and y only ({_one_of(SamplingMode)}).",
-        ),
-    ] = SamplingMode.ANISOTROPIC,
+    sampling_mode: options.Sampling = SamplingMode.ANISOTROPIC,
     layer_name: Layers = None,
-    coarsest_mag: Annotated[
-        str | None,
-        typer.Option(
-            parser=_mag,
-            metavar="MAG",
-            help="The mag to stop at, a number or a dash-separated string (2 or 2-2-2). "
-            "Default: the first one with at most 100 voxels along x and y.",
-        ),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="WK_TOKEN",
-            show_envvar=True,
-            rich_help_panel=_CONTEXT,
-            metavar="TOKEN",
-            help="Authentication token, needed for non-public datasets on a server (see webknossos.org/auth/token).",
-        ),
-    ] = None,
-    transfer_mode: Annotated[
-        TransferMode | None,
-        typer.Option(
-            metavar="MODE",
-            rich_help_panel=_CONTEXT,
-            help=f"{_one_of(TransferMode)}. Required for remote datasets, ignored for local ones.",
-        ),
-    ] = None,
-    access_mode: Annotated[
-        AccessMode | None,
-        typer.Option(
-            metavar="MODE",
-            rich_help_panel=_CONTEXT,
-            help=f"How to read remote datasets: {_one_of(AccessMode)}. "
-            "Default: direct_path, but proxy_path if --transfer-mode is http.",
-        ),
-    ] = None,
-    max_connections: Annotated[
-        int,
-        typer.Option(
-            min=1, max=256, metavar="N", rich_help_panel=_CONTEXT, help="The most requests to a server at a time."
-        ),
-    ] = 8,
-    overwrite_pending: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite-pending",
-            rich_help_panel=_CONTEXT,
-            help="Take over new mags that another client has announced to the server and not finished.",
-        ),
-    ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            rich_help_panel=_EXECUTOR,
-            help="Worker threads in all; on a cluster, jobs in flight. Default: the usable CPUs; on a cluster 100.",
-        ),
-    ] = None,
-    distribution_strategy: Annotated[
-        Strategy,
-        typer.Option(metavar="STRATEGY", rich_help_panel=_EXECUTOR, help=f"Where jobs run: {_one_of(Strategy)}."),
-    ] = Strategy.MULTIPROCESSING,
-    job_resources: Annotated[
-        dict[str, Any] | None,
-        typer.Option(
-            parser=_job_resources,
-            metavar="JSON|KEY=VALUE,...",
-            rich_help_panel=_EXECUTOR,
-            help='Resources of cluster jobs, as JSON or key=value. Example: \'{"mem": "10M"}\'',
-        ),
-    ] = None,
-    dry_run_: Annotated[
-        bool, typer.Option("--dry-run", "-n", rich_help_panel=_RUN, help="Show the plan and touch nothing.")
-    ] = False,
-    from_mag: Annotated[
-        str | None,
-        typer.Option(
-            parser=_mag,
-            metavar="MAG",
-            rich_help_panel=_MAGS,
-            help="An existing mag to start from. Default: the layer's coarsest.",
-        ),
-    ] = None,
-    mags: Annotated[
-        str | None,
-        typer.Option(
-            parser=_mags,
-            metavar="MAG,...",
-            rich_help_panel=_MAGS,
-            help="Make exactly these mags, each from the coarsest one that divides it. Example: 2-2-1,4-4-2",
-        ),
-    ] = None,
-    fill_gaps: Annotated[
-        bool,
-        typer.Option(
-            "--fill-gaps", rich_help_panel=_MAGS, help="Also make the mags that are missing between existing ones."
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            rich_help_panel=_MAGS,
-            help="Make existing mags anew, too, from the finest one. They are replaced all at once, when new ones are complete.",
-        ),
-    ] = False,
-    bbox: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y,Z,W,H,D",
-            rich_help_panel=_MAGS,
-            help="Make existing mags anew where mag 1 was changed: corner and shape in voxels of mag 1. Other files are kept.",
-        ),
-    ] = None,
-    interpolation_mode: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[LAYER=]MODE",
-            rich_help_panel=_MAGS,
-            help=f"How a block becomes a voxel: {_one_of(Interpolation)}; can be given several times, for single layers. "
-            "By default the median for color, the mode for segmentation.",
-        ),
-    ] = None,
-    chunk_shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y,Z", rich_help_panel=_STORAGE, help="Voxels of a chunk of new mags. Default: 32,32,32."
-        ),
-    ] = None,
-    shard_shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y,Z", rich_help_panel=_STORAGE, help="Voxels of a file of new mags. Default: 1024,1024,1024."
-        ),
-    ] = None,
-    compression: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CODEC", rich_help_panel=_STORAGE, help="zstd, gzip or none. Default: zstd; wkw is always lz4."
-        ),
-    ] = None,
-    compression_level: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", rich_help_panel=_STORAGE, help="zstd 1 to 22 (default 5), gzip 1 to 9 (6), lz4 3 to 12 (6)."
-        ),
-    ] = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", rich_help_panel=_RUN, help="Folder for plan, markers and logs. Default: in the dataset."
-        ),
-    ] = None,
-    receipt: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            rich_help_panel=_RUN,
-            help="File to write when all is done, for workflows that depend on it.",
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.html",
-            rich_help_panel=_OUTPUT,
-            help="Page to write when all is done: facts, pictures and times; with provenance.json beside it.",
-        ),
-    ] = None,
-    provenance: Annotated[
-        bool,
-        typer.Option(
-            "--provenance", rich_help_panel=_OUTPUT, help="Write provenance.json into the dataset's folder, too."
-        ),
-    ] = False,
-    ignore_space: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-space", rich_help_panel=_RUN, help="Start even if the new mags seem not to fit on the disk."
-        ),
-    ] = False,
-    verify: Annotated[
-        Level,
-        typer.Option(
-            metavar="LEVEL",
-            rich_help_panel=_RUN,
-            help=f"How thoroughly results are verified before they are published: {_one_of(Level)}.",
-        ),
-    ] = Level.SAMPLE,
-    keep_going: Annotated[
-        bool,
-        typer.Option("--keep-going", "-k", rich_help_panel=_RUN, help="If a layer fails, finish the others."),
-    ] = False,
-    restart: Annotated[
-        bool,
-        typer.Option("--restart", rich_help_panel=_RUN, help="Discard an unfinished run of the dataset, then start."),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", rich_help_panel=_RUN, help="Do not ask before discarding.")] = (
-        False
-    ),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="Show errors only.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", rich_help_panel=_OUTPUT, help="Show Snakemake's own output.")
-    ] = False,
+    coarsest_mag: options.CoarsestMag = None,
+    token: options.Token = None,
+    transfer_mode: options.Transfer = None,
+    access_mode: options.Access = None,
+    max_connections: options.MaxConnections = 8,
+    overwrite_pending: options.OverwritePending = False,
+    jobs: options.Jobs = None,
+    distribution_strategy: options.Distribution = Strategy.MULTIPROCESSING,
+    job_resources: options.JobResources = None,
+    dry_run_: options.DryRun = False,
+    from_mag: options.FromMag = None,
+    mags: options.Mags = None,
+    fill_gaps: options.FillGaps = False,
+    overwrite: options.Overwrite = False,
+    bbox: options.BBox = None,
+    interpolation_mode: options.Interpolations = None,
+    chunk_shape: options.ChunkShape = None,
+    shard_shape: options.ShardShape = None,
+    compression: options.Compression = None,
+    compression_level: options.CompressionLevel = None,
+    ome_translation: options.OmeTranslation = False,
+    run_dir: options.RunDir = None,
+    receipt: options.Receipt = None,
+    report: options.Report = None,
+    provenance: options.Provenance = False,
+    ignore_space: options.IgnoreSpace = False,
+    verify: options.Verify = Level.SAMPLE,
+    keep_going: options.KeepGoing = False,
+    restart: options.Restart = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Create coarser magnifications of a WEBKNOSSOS dataset.
 
     Everything after -- is handed on to Snakemake.
     """
     config, how = asked(locals())
+    if restart:
+        _check_runs(context.obj or [])
+    if config.receipt:
+        output_file(config.receipt, "--receipt", makes_folders=True)
+    check_report_places(config)
     if restart and discard_unfinished(config, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
         typer.echo("then the run starts anew; nothing was touched")
         return
-    run = current_run(config)
+    run = current_run(config, to_look=dry_run_)
     if dry_run_:
         dry_run.show(run, config, how)
         return
@@ -322,28 +123,45 @@ def downsample(  # noqa: PLR0913 the options of the command
     launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
 
 
-def asked(options: Mapping[str, Any]) -> tuple[Config, Execution]:
+def _check_runs(extra: Sequence[str]) -> None:
+    """Nothing is deleted for a run that is not to be."""
+    if no_run := [argument for argument in extra if _NO_RUN.match(argument)]:
+        raise UsageError(
+            f"--restart deletes an unfinished run, but {no_run[0]} asks Snakemake not to run",
+            where=f"-- {' '.join(extra)}",
+            hint="to see what would be done, write --restart --dry-run, without --",
+        )
+
+
+def asked(given: Mapping[str, Any]) -> tuple[Config, Execution]:
     """What the options of the command say, by the names of its parameters. Raises :class:`UsageError`."""
     how = execution(
-        options["distribution_strategy"],
-        options["jobs"],
-        options["job_resources"],
-        keep_going=options["keep_going"],
+        given["distribution_strategy"],
+        given["jobs"],
+        given["job_resources"],
+        keep_going=given["keep_going"],
         common=_common_resources(),
     )
-    target, layers, mags = options["target"], options["layer_name"], options["mags"]
-    everywhere, of_layers = _interpolation(options["interpolation_mode"] or [])
+    target, layers, mags = given["target"], given["layer_name"], given["mags"]
+    everywhere, of_layers = _interpolation(given["interpolation_mode"] or [])
     values = {
         "target": target if is_remote(target) else str(local_target(target)),
         "layer_names": tuple(layers) if layers else None,
         "mags": tuple(mags.split(",")) if mags else None,
         "interpolation_mode": everywhere,
         "interpolation_modes": of_layers,
-        **{name: str(absolute_path(options[name], f"--{name.replace('_', '-')}")) for name in _PATHS if options[name]},
+        **{name: str(absolute_path(given[name], f"--{name.replace('_', '-')}")) for name in _PATHS if given[name]},
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    others = {name: value for name, value in given.items() if name in Config.model_fields and name not in _PATHS}
-    return Config.of({**how.options, **others, **values}), how
+    others = {
+        name: value
+        for name, value in given.items()
+        if value is not None and name in Config.model_fields and name not in _PATHS
+    }
+
+    def named(key: str) -> str:
+        return "--jobs, --job-resources" if key in how.options else _OPTIONS.get(key, f"--{key.replace('_', '-')}")
+
+    return Config.of({**how.options, **others, **values}, named), how
 
 
 def discard_unfinished(config: Config, *, yes: bool, dry_run: bool, quiet: bool) -> bool:

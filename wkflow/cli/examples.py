@@ -11,8 +11,8 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("all layers, until a mag has at most 100 voxels along x and y", "/path/to/dataset"),
         ("look first", "--dry-run /path/to/dataset"),
         ("one layer, up to mag 16", "--layer-name color --coarsest-mag 16 /path/to/dataset"),
-        ("mag 1 was edited: make the other mags anew", "--overwrite /path/to/dataset"),
-        ("with a page that tells what was done, and shows it", "--report report.html /path/to/dataset"),
+        ("mag 1 was edited: rebuild the other mags", "--overwrite /path/to/dataset"),
+        ("with a page that shows what was done", "--report report.html /path/to/dataset"),
         ("a dataset on a server; the token is in WK_TOKEN", f"--transfer-mode http {URL}"),
         ("on a cluster", "--distribution-strategy slurm --job-resources mem=4G /path/to/dataset"),
     ),
@@ -38,5 +38,8 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 def examples(command: str) -> str:
     """For the end of the help."""
-    lines = (f"  {purpose}:\n    wkflow {command} {arguments}" for purpose, arguments in EXAMPLES[command])
+    lines = (
+        f"  {purpose}{'' if purpose.endswith('?') else ':'}\n    wkflow {command} {arguments}"
+        for purpose, arguments in EXAMPLES[command]
+    )
     return "\n".join(["Examples", *lines])

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from wkflow.cli.opening import open_any
-from wkflow.cli.parameters import AsJson, ReadBy, Target, Token, check_nothing_behind
-from wkflow.dataset.properties import Dataset
+from wkflow.cli.parameters import AsJson, Layers, ReadBy, Target, Token, check_nothing_behind
+from wkflow.cli.table import Column, console, print_table
+from wkflow.dataset.properties import Dataset, Layer
 from wkflow.inventory import Found, inventory
 from wkflow.modes import AccessMode
 
-_COLUMNS = ("layer", "mag", "voxel size", "shape", "voxels", "type", "format", "chunk", "file", "at")
-_PIPE_WIDTH = 10_000
+_COLUMNS = (
+    Column("layer"),
+    Column("mag"),
+    Column("voxel size", 2),
+    Column("shape"),
+    Column("bytes", 3),
+    Column("type", 1),
+    Column("format", 4),
+    Column("chunk", 5),
+    Column("file", 6),
+    Column("at"),
+)
 
 
 def info(
     context: typer.Context,
     target: Target,
+    layer_name: Layers = None,
     as_json: AsJson = False,
     token: Token = None,
     access_mode: ReadBy = AccessMode.PROXY_PATH,
@@ -37,31 +46,32 @@ def info(
     check_nothing_behind(context)
     _ = token  # it is in the environment: see wkflow.cli.secret
     opened = open_any(target, access_mode)
-    found = list(inventory(opened.dataset, opened.existing))
+    found = list(inventory(opened.dataset, opened.existing, layer_name))
+    layers = opened.dataset.chosen(layer_name)
     if as_json:
-        typer.echo(json.dumps(_content(opened.dataset, found), indent=2))
+        typer.echo(json.dumps(_content(opened.dataset, layers, found), indent=2))
     else:
-        _show(opened.dataset, found)
+        _show(opened.dataset, len(layers), found)
 
 
-def _show(dataset: Dataset, found: Sequence[Found]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    layers = len(dataset.layers)
-    console.print(f"{layers} layer(s), {len(found)} mag(s), voxel sizes in {dataset.voxel_size.unit}", markup=False)
-    table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
-    for one in found:
-        table.add_row(*map(escape, _row(dataset, one)))
-    console.print(table)
+def _show(dataset: Dataset, layers: int, found: Sequence[Found]) -> None:
+    place = console()
+    place.print(
+        f"{layers} layer(s), {len(found)} mag(s), voxel sizes in {dataset.voxel_size.unit}",
+        markup=False,
+        soft_wrap=True,
+    )
+    print_table(place, _COLUMNS, ([*map(escape, _row(dataset, one))] for one in found))
 
 
 def _row(dataset: Dataset, found: Found) -> list[str]:
     layer, array = found.layer, found.array
-    kind = layer.element_class if layer.category == "color" else f"{layer.element_class} ({layer.category})"
+    kind = layer.voxel_type if layer.category == "color" else f"{layer.voxel_type} ({layer.category})"
     return [
         layer.name,
         str(found.mag),
         "x".join(f"{edge:g}" for edge in found.voxel_size),
-        "x".join(map(str, found.shape)),
+        " ".join(filter(None, ("x".join(map(str, found.shape)), layer.further_axes))),
         decimal(found.size),
         kind,
         layer.data_format,
@@ -71,7 +81,7 @@ def _row(dataset: Dataset, found: Found) -> list[str]:
     ]
 
 
-def _content(dataset: Dataset, found: Sequence[Found]) -> dict[str, Any]:
+def _content(dataset: Dataset, layers: Sequence[Layer], found: Sequence[Found]) -> dict[str, Any]:
     return {
         "voxel_size": {"factor": dataset.voxel_size.factor, "unit": dataset.voxel_size.unit},
         "layers": [
@@ -80,11 +90,15 @@ def _content(dataset: Dataset, found: Sequence[Found]) -> dict[str, Any]:
                 "category": layer.category,
                 "element_class": layer.element_class,
                 "channels": layer.num_channels,
+                "channel_type": layer.dtype,
+                "additional_axes": [
+                    {"name": axis.name, "start": axis.start, "stop": axis.stop} for axis in layer.additional_axes
+                ],
                 "format": layer.data_format,
                 "bounding_box": {"start": layer.box.start, "stop": layer.box.stop},
                 "mags": [_mag(one) for one in found if one.layer is layer],
             }
-            for layer in dataset.layers
+            for layer in layers
         ],
     }
 

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from wkflow.cli import early
 from wkflow.cli.display import Display, display_for, outlook
+from wkflow.cli.dry_run import nothing_to_do
+from wkflow.cli.temporary import cache_home, temporary_folder
 from wkflow.config import Config
-from wkflow.errors import HeldError, PipelineError, UsageError
+from wkflow.errors import DatasetError, HeldError, PipelineError, UsageError
 from wkflow.failure import explain_end
 from wkflow.files import read_json, write_json
 from wkflow.home import home
@@ -26,7 +27,7 @@ from wkflow.notices import Notices
 from wkflow.progress import Watch
 from wkflow.receipt import receipt
 from wkflow.remote.credentials import without_secrets
-from wkflow.report.places import check_report_places, report_places
+from wkflow.report.places import report_places
 from wkflow.resources import shortages
 from wkflow.run import Run, begin
 from wkflow.rundir import RunDir
@@ -36,6 +37,7 @@ from wkflow.strategy import Execution
 _POLL_SECONDS = 0.1
 _CANCEL_SECONDS = 15.0
 _MOST_ERRORS = 10
+_MISUSED = 2  # exit code of Snakemake for arguments that it does not know
 OUTPUT = "snakemake"
 """The log of what Snakemake itself says."""
 
@@ -54,13 +56,12 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
     for note in [*run.notes, *how.notes, *_warnings(run, config, how)]:
         display.say(note)
     was_done = run.is_done
-    check_report_places(config, run.plan)
     if not run.plan.layers or (was_done and not extra):
+        _check_nothing_gone(run)
         _write_receipt(config)
-        display.say(_nothing_to_do(run))
+        display.say(nothing_to_do(run))
         _write_reports(run, config, display)
         return
-    _check_receipt(config)
     if not extra:  # otherwise Snakemake itself takes the dataset, unless it is told to do something else
         take(run, config)
     began = time.monotonic()
@@ -80,7 +81,7 @@ def run_pipeline(run: Run, config: Config, how: Execution, output: Output, extra
                 display.update([*watch.look(), *watch.transfers()], outlook(watch, pace))
         said = run.dir.log(OUTPUT).read_text(errors="replace")
         if process.returncode != 0:
-            raise failure(run.dir, said)
+            raise _misused(extra, said) if extra and process.returncode == _MISUSED else failure(run.dir, said)
     if was_done or not run.is_done:  # Snakemake was asked for something else, by arguments behind `--`
         display.say(said)
         return
@@ -113,16 +114,6 @@ def _handed_over(run: Run, config: Config) -> str:
     return f"{text}\nthe record of the run is in {run.plan.dataset}, which is not needed any more"
 
 
-def _check_receipt(config: Config) -> None:
-    """What would fail when all is done, is said now."""
-    if config.receipt is None:
-        return
-    place = Path(config.receipt)
-    parent = next(path for path in place.parents if path.exists())
-    if place.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError("the receipt cannot be written there", where=place, hint="choose another --receipt")
-
-
 def _write_receipt(config: Config) -> None:
     if config.receipt:
         content = receipt(config)
@@ -131,16 +122,21 @@ def _write_receipt(config: Config) -> None:
 
 
 def _write_reports(run: Run, config: Config, display: Display) -> None:
-    if places := report_places(config, run.plan):
+    if places := report_places(config):
         from wkflow.report.write import write_reports  # images and templates take a while to be imported
 
         write_reports(run, config)
         display.say(f"report: {places[0]}")
 
 
-def _nothing_to_do(run: Run) -> str:
-    made = [f"layer {layer.name!r} has " + ", ".join(str(t.mag) for t in layer.targets) for layer in run.plan.layers]
-    return "nothing to do" + (f": {'; '.join(made)}" if made else "")
+def _check_nothing_gone(run: Run) -> None:
+    """Nobody shall take a pyramid for whole that is not."""
+    if run.gone:
+        raise DatasetError(
+            "there is nothing to do for mags that are listed, but their directories are gone",
+            where=", ".join(run.gone),
+            hint="make them anew with --overwrite, or restore them",
+        )
 
 
 @contextmanager
@@ -148,7 +144,8 @@ def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
     """The run's folder, with the plan frozen in it.
 
     Arguments behind `--` may ask for no run at all (`-- --dry-run`). Then it is up to Snakemake to freeze the plan, by
-    its first rule, and a new folder in which it did not goes again (unless it failed: there are logs in it).
+    its first rule, and a new folder in which it did not goes again (unless it failed: there are logs in it, which nobody needs if
+    it has only not understood its arguments).
     """
     new = [path for path in (run.dir.path, *run.dir.path.parents) if not path.exists()]
     # Receipt and reports are written here, when Snakemake is done.
@@ -158,7 +155,16 @@ def _begun(run: Run, config: Config, extra: Sequence[str]) -> Iterator[None]:
     begin(replace(run, stored=True) if extra else run, ours)
     run.dir.logs.mkdir(exist_ok=True)
     shutil.rmtree(run.dir.path / "errors", ignore_errors=True)  # those of an earlier start
-    yield
+    try:
+        yield
+    except UsageError:
+        _forget(run, new)
+        raise
+    _forget(run, new)
+
+
+def _forget(run: Run, new: Sequence[Path]) -> None:
+    """Remove the ``new`` folders of a run that has not begun."""
     if new and not run.dir.plan.exists():
         shutil.rmtree(new[-1])
 
@@ -175,12 +181,14 @@ def snakemake(
     """
     log = run_dir.log(OUTPUT)
     log.write_bytes(b"")
-    with TemporaryDirectory(prefix="wkflow-", ignore_cleanup_errors=True) as temporary:
+    with temporary_folder() as temporary:
         environment = dict(os.environ) if with_token else without_secrets(os.environ)
         if early.is_local(arguments):  # jobs on other hosts do not find that folder
-            environment["TMPDIR"] = temporary
+            environment["TMPDIR"] = str(temporary)
+        if caches := cache_home(environment, temporary):
+            environment["XDG_CACHE_HOME"] = caches
         log_path = None if output.verbose else str(log.absolute())
-        process = early.give(early.Order(tuple(arguments), str(run_dir.path), environment, temporary, log_path))
+        process = early.give(early.Order(tuple(arguments), str(run_dir.path), environment, str(temporary), log_path))
         try:
             yield process
         finally:
@@ -198,6 +206,16 @@ def _cancel(run_dir: RunDir) -> None:
             sys.stderr.write(f"{line}\n")
     except HeldError as error:  # the next start looks again
         sys.stderr.write(f"{error}\n")
+
+
+def _misused(extra: Sequence[str], said: str) -> UsageError:
+    """Snakemake's own words, without its usage."""
+    _, found, words = said.rpartition("error: ")
+    return UsageError(
+        "Snakemake does not take these arguments" + (f": {' '.join(words.split())}" if found else ""),
+        where=f"-- {' '.join(extra)}",
+        hint="see snakemake --help",
+    )
 
 
 def failure(run_dir: RunDir, said: str) -> PipelineError:

@@ -12,6 +12,7 @@ from wkflow.cli import dag, dry_run
 from wkflow.cli.downsample import asked, downsample
 from wkflow.cli.parameters import check_nothing_behind
 from wkflow.files import replace_file
+from wkflow.output_file import output_file
 from wkflow.run import current_run
 
 _FOR_RUNS = ("dry_run_", "receipt", "report", "provenance", "restart", "yes", "quiet", "verbose", "token")
@@ -27,16 +28,19 @@ Drawing = Annotated[
 
 
 def plan(context: typer.Context, as_json: AsJson = False, drawing: Drawing = None, **options: Any) -> None:
-    """Show what `wkflow downsample` would do with the same options, and touch nothing.
+    """Show what `wkflow downsample` would do, and touch nothing.
+
+    It has the same options about mags, storage and jobs.
 
     For each new mag: what it is made from, its shape, chunks and files, the number of jobs and their memory, the bytes to read
     and write, and the time it takes. For the last two some blocks of the source are downsampled and thrown away.
     """
     check_nothing_behind(context)
+    place = output_file(drawing, "--dag", endings=(".svg",)) if drawing else None
     config, how = asked(options | dict.fromkeys(_FOR_RUNS))
-    run = current_run(config)
-    if drawing:
-        replace_file(drawing.absolute(), dag.drawn(run.plan))
+    run = current_run(config, to_look=True)
+    if place:
+        replace_file(place, dag.drawn(run.plan))
     dry_run.show(run, config, how, as_json=as_json)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +9,12 @@ import typer
 
 from wkflow.cli.opening import open_any
 from wkflow.cli.parameters import Layers, Target, Token, check_nothing_behind
-from wkflow.config import absolute_path
-from wkflow.dataset.properties import Dataset, Layer
-from wkflow.errors import ArrayError, UsageError
+from wkflow.errors import ArrayError
 from wkflow.existing import ExistingMags
 from wkflow.files import replace_file
 from wkflow.modes import AccessMode
 from wkflow.opened import Opened
+from wkflow.output_file import output_file
 
 
 def preview(
@@ -42,12 +40,12 @@ def preview(
     """
     check_nothing_behind(context)
     _ = token  # it is in the environment: see wkflow.cli.secret
-    place = writable(output, "--output")
+    place = output_file(output, "--output", endings=(".png",))
     from wkflow.preview.pictures import layer_pictures  # images are needed by nothing else
     from wkflow.preview.sheet import png
 
     opened = open_any(target, access_mode or AccessMode.ZARR_STREAMING)
-    layers = chosen(opened.dataset, layer_name)
+    layers = opened.dataset.chosen(layer_name)
     pictures = list(layer_pictures(opened.dataset, layers, ways(opened, access_mode)))
     mags = [mag for picture in pictures for mag in picture.mags]
     if not any(mag.panels for mag in mags):
@@ -57,21 +55,8 @@ def preview(
     typer.echo(f"{place}: {len(pictures)} layer(s), {len(mags)} mag(s)")
 
 
-def chosen(dataset: Dataset, names: list[str] | None) -> list[Layer]:
-    """The layers of these names, or all of them."""
-    return [dataset.layer(name) for name in names] if names else list(dataset.layers)
-
-
 def ways(opened: Opened, access: AccessMode | None) -> list[ExistingMags]:
     """How to find arrays. On a server, what cannot be streamed is read from its files, unless one way is asked for."""
     if opened.on_server is None or access is not None:
         return [opened.existing]
     return [opened.read_by(mode).existing for mode in (AccessMode.ZARR_STREAMING, AccessMode.PROXY_PATH)]
-
-
-def writable(path: Path, option: str) -> Path:
-    """What would fail in the end, is said now. Returns the absolute path."""
-    place = absolute_path(path, option)
-    if place.is_dir() or not place.parent.is_dir() or not os.access(place.parent, os.W_OK | os.X_OK):
-        raise UsageError("the file cannot be written there", where=place, hint=f"choose another {option}")
-    return place

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from wkflow.process import end
+from wkflow.streams import open_streams
 
 _NOT_LOCAL = tuple(f"snakemake_executor_plugin_{name}" for name in ("slurm", "kubernetes", "wkflow_kubernetes"))
 
@@ -73,6 +74,7 @@ def _end_with_stdin() -> None:
 
 
 if __name__ == "__main__":
+    open_streams()
     if "--local" in sys.argv:
         hide_what_is_not_local()
     # All that a run imports later on, as long as there is nothing else to do.

@@ -57,14 +57,15 @@ def status(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far the latest run of a dataset is: at work, interrupted or done.
+    """Show how far the latest run of a dataset is: at work, interrupted (or failed), or done.
 
-    Nothing is written, and no server is asked. Exits with 0 if the run is at work or done, with 1 if it was interrupted.
+    Nothing is written, and no server is asked. Exits with 1 if the run was interrupted or has failed, else with 0, also if no
+    run is known.
     """
     check_nothing_behind(context)
     state = _state(_home(target, run_dir))
     if state is None:
-        typer.echo("no run is known here")
+        typer.echo(json.dumps({"state": "none"}) if as_json else "no run is known here")
         return
     typer.echo(json.dumps(_content(state), indent=2) if as_json else "\n".join(_lines(state)))
     if state.word == "interrupted":

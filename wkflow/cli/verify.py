@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shlex import quote
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from wkflow.cli.display import display_for
 from wkflow.cli.launch import OUTPUT, Output, failure, snakemake
 from wkflow.cli.opening import open_any
-from wkflow.cli.parameters import Layers, ReadBy, Target, Token, check_nothing_behind
+from wkflow.cli.parameters import AsJson, Layers, ReadBy, Target, Token, check_nothing_behind
 from wkflow.cli.stop import Stopped
-from wkflow.config import absolute_path
-from wkflow.errors import PipelineError, UsageError, VerificationError
+from wkflow.cli.table import Column, console, print_table
+from wkflow.cli.temporary import temporary_folder
+from wkflow.errors import PipelineError, VerificationError
 from wkflow.files import write_json
 from wkflow.home import home
 from wkflow.modes import AccessMode
+from wkflow.output_file import output_file
 from wkflow.remote.url import is_remote
 from wkflow.resources import machine_memory_mb
 from wkflow.rundir import RunDir
 from wkflow.strategy import usable_cpus
+from wkflow.verification import result
 from wkflow.verification.checks import Checks
 from wkflow.verification.job import checks_file, progress, results
-from wkflow.verification.result import Result, Verdict, as_json, verdicts
+from wkflow.verification.result import Result, Verdict, verdicts
 from wkflow.verification.survey import survey
 
-_COLUMNS = ("layer", "mag", "from", "files", "blocks", "voxels", "result")
-_PIPE_WIDTH = 10_000
+_COLUMNS = (
+    Column("layer"),
+    Column("mag"),
+    Column("from", 1),
+    Column("files", 3),
+    Column("blocks", 4),
+    Column("voxels", 2),
+    Column("result"),
+)
 _POLL_SECONDS = 0.1
 _MOST_THREADS = 8
 _SHOWN = 3  # findings of a mag; the report has all
@@ -58,6 +65,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Worker threads in all. Default: the usable CPUs.")
     ] = None,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Snakemake's own output.")] = False,
 ) -> None:
@@ -66,36 +74,43 @@ def verify(  # noqa: PLR0913 - the options of the command
     The dataset is only read. Exits with 0 if all is fine, with 1 if something is missing, damaged or different.
     """
     check_nothing_behind(context)
-    place = _report_place(report)
+    place = output_file(report, "--report") if report else None
     cores = jobs or usable_cpus()
     _ = token  # it is in the environment: see wkflow.cli.secret
     opened = open_any(target, access_mode)
     checks = survey(opened.dataset, opened.existing, layer_name, full=full, threads=min(cores, _MOST_THREADS))
     if opened.on_server:
         checks = replace(checks, dataset=str(opened.on_server.url))
-    found = list(verdicts(checks, _run(checks, cores, Output(quiet=quiet, verbose=verbose))))
+    found = list(verdicts(checks, _run(checks, cores, Output(quiet=quiet or as_json, verbose=verbose))))
     if place:
-        write_json(place, as_json(checks, found))
-    if not quiet:
+        write_json(place, result.as_json(checks, found))
+    if as_json:
+        typer.echo(json.dumps(result.as_json(checks, found), indent=2))
+    elif not quiet:
         _show(found)
     wrong = [verdict for verdict in found if not verdict.is_fine]
     if wrong:
         raise VerificationError(
             f"{len(wrong)} of {len(found)} mag(s) are missing, damaged or different",
             where="; ".join(f"layer {verdict.layer.name!r}, mag {verdict.check.mag}" for verdict in wrong),
-            hint="restore them from a copy; or take them, and the mags made from them, out of "
-            "datasource-properties.json, remove their folders, and make them anew with wkflow downsample",
+            hint=_remedy(wrong, on_server=opened.on_server is not None),
         )
 
 
-def _report_place(report: Path | None) -> Path | None:
-    """What would fail in the end, is said now."""
-    if report is None:
-        return None
-    place = absolute_path(report, "--report")
-    if place.is_dir() or not place.parent.is_dir() or not os.access(place.parent, os.W_OK | os.X_OK):
-        raise UsageError("the report cannot be written there", where=place, hint="choose another --report")
-    return place
+def _remedy(wrong: Sequence[Verdict], *, on_server: bool) -> str:
+    """What was made from other mags can be made again; the others are the only ones of their kind."""
+    unique = dict.fromkeys(
+        f"mag {mag} of layer {one.layer.name!r}" for one in wrong for mag in sorted(one.unique, key=str)
+    )
+    made = [verdict for verdict in wrong if verdict.can_be_made_anew]
+    steps = [f"restore {', '.join(unique)} from a copy: wkflow cannot make it anew"] if unique else []
+    if made and on_server:
+        steps.append("delete coarser mags that are wrong on the server, and make them anew with wkflow downsample")
+    elif made:
+        layers = dict.fromkeys(verdict.layer.name for verdict in made)
+        options = " ".join(f"--layer-name {quote(name)}" for name in layers)
+        steps.append(f"make coarser mags anew with wkflow downsample --overwrite {options}")
+    return "; then ".join(steps) or "run wkflow verify --full, which tells which mag is wrong"
 
 
 def _run(checks: Checks, cores: int, output: Output) -> list[Result]:
@@ -105,8 +120,8 @@ def _run(checks: Checks, cores: int, output: Output) -> list[Result]:
     display = display_for(quiet=output.quiet, plain=output.verbose)
     memory = machine_memory_mb()
     checks = replace(checks, memory_mb=min(checks.memory_mb, memory))
-    with TemporaryDirectory(prefix="wkflow-verify-", ignore_cleanup_errors=True) as folder:
-        run_dir = RunDir(Path(folder).resolve())
+    with temporary_folder() as folder:
+        run_dir = RunDir(folder)
         checks_file(run_dir).write_bytes(checks.dump())
         run_dir.logs.mkdir()
         arguments = ["--snakefile", str(home() / "workflow" / "verify.smk"), "--cores", str(cores)]
@@ -129,17 +144,14 @@ def _run(checks: Checks, cores: int, output: Output) -> list[Result]:
 
 
 def _show(found: Sequence[Verdict]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    place = console()
     if not found:
-        console.print("there are no mags to verify")
+        place.print("there are no mags to verify")
         return
-    table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
-    for verdict in found:
-        table.add_row(*_row(verdict))
-    console.print(table)
+    print_table(place, _COLUMNS, map(_row, found))
     for verdict in found:
         for line in _details(verdict):
-            console.print(line, markup=False, soft_wrap=True)
+            place.print(line, markup=False, soft_wrap=True)
 
 
 def _row(verdict: Verdict) -> list[str]:

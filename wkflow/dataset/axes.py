@@ -4,7 +4,8 @@
 
     axisOrder {c: 0, x: 2, y: 3, z: 4}  +  additionalAxes [{name: t, index: 1}]   =   c, t, x, y, z
 
-Without ``axisOrder`` an array is c, x, y, z.
+Without ``axisOrder`` an array is c, x, y, z. Arrays of neuroglancerPrecomputed are always x, y, z, c; ``axisOrder`` says nothing
+about how they are stored.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from wkflow.dataset.document import Node, shown
 
 DEFAULT_ORDER: Mapping[str, int] = {"c": 0, "x": 1, "y": 2, "z": 3}
+PRECOMPUTED_AXES = ("x", "y", "z", "c")
 _LONGEST_AXIS = 2**31
 _MOST_AXES = 32
 

@@ -6,6 +6,7 @@ touched.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,13 @@ def locate_mag(dataset: Dataset, layer: Layer, entry: MagEntry) -> MagLocation:
         where=" or ".join(_describe(path) for path in candidates),
         hint=f"restore the directory, or remove the mag from {dataset.properties_path}",
     )
+
+
+def is_gone(dataset: Dataset, layer: Layer, entry: MagEntry) -> bool:
+    """Whether there is nothing where an existing mag should be. Of an address of another kind nothing is known."""
+    if entry.path is not None and _URL.match(entry.path):
+        return False
+    return not any(os.path.exists(path) for path in _candidates(dataset, layer, entry))  # noqa: PTH110 raises nothing
 
 
 def new_mag_path(dataset: Dataset, layer: Layer, name: str) -> str:

@@ -7,14 +7,23 @@ absent.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wkflow.dataset.axes import AdditionalAxis, check_axes, parse_additional_axes, parse_axis_order, storage_axes
+from wkflow.dataset.axes import (
+    DEFAULT_ORDER,
+    PRECOMPUTED_AXES,
+    AdditionalAxis,
+    check_axes,
+    parse_additional_axes,
+    parse_axis_order,
+    storage_axes,
+)
 from wkflow.dataset.document import Node, decode, shown
 from wkflow.dataset.element_class import channel_dtype, possible_dtypes
 from wkflow.dataset.voxel_size import VoxelSize, parse_voxel_size
@@ -23,6 +32,7 @@ from wkflow.geometry import Box, Mag
 
 PROPERTIES = "datasource-properties.json"
 
+_OF_A_SERVER = re.compile(r"\w\.\w.*/(datasets|links)/")  # a host in front, without https://
 _CATEGORIES = ("color", "segmentation")
 _DATA_FORMATS = ("wkw", "zarr", "zarr3", "n5", "neuroglancerPrecomputed")
 _LARGEST_FILE = 32 * 2**20  # becomes up to 50 times as much in memory
@@ -69,7 +79,19 @@ class Layer:
     @property
     def axes(self) -> tuple[str, ...]:
         """The axes of the layer's arrays in storage order, such as ``("c", "x", "y", "z")``."""
+        if self.data_format == "neuroglancerPrecomputed":
+            return PRECOMPUTED_AXES
         return storage_axes(None if self.axis_order is None else dict(self.axis_order), self.additional_axes)
+
+    @property
+    def voxel_type(self) -> str:
+        """For people, such as ``uint16 x 4`` of four channels."""
+        return self.dtype if self.num_channels == 1 else f"{self.dtype} x {self.num_channels}"
+
+    @property
+    def further_axes(self) -> str:
+        """Additional axes with their first and last index, for people, such as ``t 0-4``."""
+        return ", ".join(f"{axis.name} {axis.start}-{axis.stop - 1}" for axis in self.additional_axes)
 
     @property
     def possible_dtypes(self) -> tuple[str, ...]:
@@ -96,6 +118,10 @@ class Dataset:
         hint = f"the layers are {names}" if names else "the dataset has no layers"
         raise LayerNotFoundError(f"there is no layer {shown(name)}", where=self.root, hint=hint)
 
+    def chosen(self, names: Sequence[str] | None) -> list[Layer]:
+        """The layers of these names, or all. Raises ``LayerNotFoundError``."""
+        return [self.layer(name) for name in dict.fromkeys(names)] if names else list(self.layers)
+
 
 def read_dataset(target: Path) -> Dataset:
     """Read the dataset in the directory ``target``; it and its json may be links.
@@ -117,10 +143,13 @@ def read_dataset(target: Path) -> Dataset:
         missing = PROPERTIES if Path(target).is_dir() else "directory"
         what = f"there is no dataset here: the {missing} does not exist"
         hint = f"give the directory that holds {PROPERTIES}"
+        if _OF_A_SERVER.search(str(target)):
+            hint += "; the URL of a dataset on a server begins with https://"
         raise DatasetNotFoundError(what, where=target, hint=hint) from error
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle, ValueError: NUL in the path
         hint = "check the path and whether you may read it"
-        raise DatasetError(f"the dataset cannot be read: {error}", where=shown(str(target)), hint=hint) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DatasetError(f"the dataset cannot be read: {reason}", where=target, hint=hint) from error
     if len(text) > _LARGEST_FILE:
         raise DatasetError(f"{PROPERTIES} is larger than {_LARGEST_FILE >> 20} MiB", where=path, hint="check the file")
     return replace(parse_dataset(text, root), properties_path=path)
@@ -242,6 +271,12 @@ def _parse_channel_index(mags: list[Node]) -> int:
     return 0 if node is None else node.integer(0, _MOST_CHANNELS)
 
 
+def _is_forward(order: tuple[tuple[str, int], ...] | None) -> bool:
+    """Whether x comes before y, and y before z."""
+    places = dict(order or DEFAULT_ORDER)
+    return places["x"] < places["y"] < places["z"]
+
+
 def _check_mags(node: Node, layer: Layer) -> None:
     for mag, count in Counter(entry.mag for entry in layer.mags).items():
         if count > 1:
@@ -250,6 +285,9 @@ def _check_mags(node: Node, layer: Layer) -> None:
         check_axes(node, layer.axis_order, layer.additional_axes)
     if layer.data_format == "wkw" and (layer.additional_axes or layer.axes != ("c", "x", "y", "z")):
         raise node.error("wkw stores c, x, y, z in this order and nothing else", "remove axisOrder and additionalAxes")
+    if layer.data_format == "neuroglancerPrecomputed" and (layer.additional_axes or not _is_forward(layer.axis_order)):
+        what = "neuroglancerPrecomputed stores channels, x, y, z and nothing else"
+        raise node.error(what, 'write "axisOrder": {"c": 0, "x": 1, "y": 2, "z": 3}, and remove additionalAxes')
     if "c" not in layer.axes and (layer.num_channels > 1 or layer.channel_index):
         what = (
             f"the layer has {layer.num_channels} channels (from {layer.channel_index}), but its array no channel axis"

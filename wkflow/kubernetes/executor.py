@@ -44,7 +44,7 @@ from wkflow.kubernetes.watch import CONTAINER, Seen, look
 from wkflow.notices import leave_notice
 from wkflow.resources import Asked
 from wkflow.run import Run
-from wkflow.submitted import Pace, Runs, Submitted, give_up
+from wkflow.submitted import Begun, Pace, Runs, Submitted, give_up
 
 SILENCE_MINUTES = 60.0
 """How long a cluster may not answer before the run ends."""
@@ -81,6 +81,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         self._told: dict[str, float] = {}
         self._heard = time.monotonic()
         self._is_any_taken = False
+        self._begun = Begun()
         self._submitting: Any = None
         super().__init__(workflow, logger)
 
@@ -142,7 +143,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
     def run_job(self, job: Any) -> None:
         self._submitting = job
         if ours := self.runs.find(job):
-            ours.forget_failure()
+            ours.forget_attempt()
         try:
             super().run_job(job)
         except RefusedError as error:
@@ -249,7 +250,9 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
             return self._looks_in_vain[name] < _LOOKS_BEFORE_GONE
         if seen.is_done or seen.is_failed:
             return False
-        if seen.pod is not None and seen.pod.phase != "Pending":
+        is_waiting = seen.pod is None or seen.pod.phase == "Pending"
+        self._begun.look(name, self.runs.find(info.job), is_waiting=is_waiting)
+        if not is_waiting:
             self._waiting.has_started(name)
             return True
         return self._may_start(info, seen)

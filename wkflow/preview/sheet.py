@@ -65,7 +65,8 @@ class _Band:
             for plane in PLANES
         }
         layer = picture.layer
-        title = _plain(f"{layer.name} ({layer.category}, {layer.element_class})")[:_LONGEST_TEXT]
+        kind = ", ".join(filter(None, (layer.category, layer.voxel_type, layer.further_axes)))
+        title = _plain(f"{layer.name} ({kind})")[:_LONGEST_TEXT]
         return cls(title, columns, rows)
 
     @property

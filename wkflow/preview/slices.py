@@ -19,7 +19,7 @@ from wkflow.geometry import Mag
 from wkflow.plan import SourceMag
 from wkflow.preview.planes import PLANES, Cells, Edges, Plane, Window, choose_window
 
-MOST_BYTES = 24 * 2**20
+MOST_BYTES, MOST_RECEIVED = 128 * 2**20, 24 * 2**20
 """Decoded bytes of the chunks that one slice touches; of a server, of the files."""
 
 _THREADS = 4
@@ -71,13 +71,15 @@ class Slicer:
         return last.find(layer, entry)
 
     def _window(self, layer: Layer, mag: Mag, array: ExistingMag) -> Window:
-        cells = Cells(array.info.chunk, array.info.shard if "://" in array.address else None)
+        is_remote = "://" in array.address
+        cells = Cells(array.info.chunk, array.info.shard if is_remote else None)
+        most = MOST_RECEIVED if is_remote else MOST_BYTES
         voxel = array.info.chunk_bytes // prod(array.info.chunk) or layer.num_channels * array.info.dtype.itemsize
         window = choose_window(
-            layer.box, mag, self._voxel_size, pixels=self._pixels, cells=cells, most_voxels=MOST_BYTES // voxel
+            layer.box, mag, self._voxel_size, pixels=self._pixels, cells=cells, most_voxels=most // voxel
         )
         if window is None:
-            raise ArrayError(f"a slice would take more than {MOST_BYTES >> 20} MiB of reading")
+            raise ArrayError(f"a slice would take more than {most >> 20} MiB of reading")
         return window
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wkflow.arrays.create import METADATA_NAMES
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.errors import VerificationError
 from wkflow.failpoint import step
 from wkflow.geometry import ceil_div

@@ -18,9 +18,9 @@ from math import prod
 from pathlib import Path
 from threading import Lock
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.layout import NO_EXTRA, Extra
+from wkflow.arrays.metadata import METADATA_NAMES, REMOTE_FORMATS
 from wkflow.arrays.patient import open_patiently
 from wkflow.arrays.reader import ArrayInfo, Reader, Voxels, probe
 from wkflow.errors import ArrayError
@@ -214,7 +214,7 @@ def _named(address: str, folder: Path) -> Iterator[None]:
 
 
 def _fetch_metadata(store: Store, address: str, data_format: str, folder: Path) -> Path:
-    if data_format not in METADATA_NAMES:
+    if data_format not in REMOTE_FORMATS:
         raise ArrayError(f"arrays of the format {data_format!r} cannot be read from a server", where=address)
     place = folder / METADATA_NAMES[data_format]
     temporary = folder / ".metadata.part"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import requests
@@ -14,6 +15,7 @@ from wkflow.remote.credentials import Credentials, mask
 DENIED = (401, 403)
 
 _LONGEST_TEXT = 500  # of an answer in an error
+_INTERNAL = re.compile(r"^(?:<[^<>]* object at 0x[^<>]*>|\w+\(host=[^()]*\)): |\[Errno -?\d+\] ")
 _LONGEST_BODY = 2**14
 _LONGEST_SECONDS = 10.0
 
@@ -93,7 +95,7 @@ def cause(error: BaseException) -> BaseException:
 
 
 def reason(error: BaseException) -> str:
-    """What a chain of errors says in the end, without addresses of objects."""
+    """What a chain of errors says in the end, without names of objects."""
     last = cause(error)
     text = last.args[0] if last.args and isinstance(last.args[0], str) else str(last)
-    return mask(text.rpartition(": ")[2] if "object at 0x" in text else text)[:_LONGEST_TEXT]
+    return mask(_INTERNAL.sub("", text))[:_LONGEST_TEXT]

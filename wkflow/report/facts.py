@@ -63,11 +63,13 @@ class Verified:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """A layer that got new mags. ``box`` in voxels of mag 1; ``kernel``: how a block became a voxel."""
+    """A layer that got new mags. ``voxel_type``: of its voxels and further axes, for people; ``box`` in voxels of mag 1;
+    ``kernel``: how a block became a voxel."""
 
     name: str
     category: str
     element_class: str
+    voxel_type: str
     data_format: str
     kernel: str
     box: Box
@@ -149,10 +151,12 @@ def _layer(layer: LayerPlan, run_dir: RunDir, dataset: Dataset, times: Sequence[
     published = _member(read_json(run_dir.published(layer.id)))
     verified = _member(published.get("verified"))
     levels = verified.get("levels")
+    now = next((one for one in dataset.layers if one.name == layer.name), None)
     return LayerFacts(
         name=layer.name,
         category=layer.category,
-        element_class=next((one.element_class for one in dataset.layers if one.name == layer.name), ""),
+        element_class=now.element_class if now else "",
+        voxel_type=", ".join(filter(None, (now.voxel_type, now.further_axes))) if now else "",
         data_format=layer.targets[0].layout.data_format,
         kernel=layer.kernel.value,
         box=layer.box,

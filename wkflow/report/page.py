@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 from rich.filesize import decimal
 
+from wkflow.numerals import digits
 from wkflow.preview.lengths import round_length, shown
 from wkflow.preview.pictures import PIXELS, LayerPicture, MagPicture
 from wkflow.preview.planes import PLANES
@@ -89,8 +90,8 @@ def page(facts: Facts, pictures: Sequence[LayerPicture], histograms: Mapping[str
         "count": lambda value: "" if value is None else f"{value:,}",
         "bytes": lambda value: "" if value is None else decimal(value),
         "seconds": _seconds,
-        "rate": lambda value: "" if value is None else f"{value / 1e6:,.1f} MVx/s",
-        "mvx": lambda value: f"{value / 1e6:,.2f} MVx",
+        "rate": lambda value: "" if value is None else f"{digits(value / 1e6)} MVx/s",
+        "mvx": lambda value: f"{digits(value / 1e6, 2)} MVx",
         "times": lambda value: "" if value is None else f"{value:.1f}\u00d7",
         "mib": lambda value: "" if value is None else f"{value:,.0f} MiB",
         "shape": lambda value: " \u00d7 ".join(f"{length:,}" for length in value),
@@ -145,7 +146,7 @@ def _courses(facts: Facts) -> list[Course]:
     memory = [(moment.start, moment.memory_mb) for moment in course]
     jobs = [(moment.start, float(moment.jobs)) for moment in course]
     return [
-        _course("Throughput", rates, f"{max(rate for _, rate in rates):,.1f} MVx/s"),
+        _course("Throughput", rates, f"{digits(max(rate for _, rate in rates))} MVx/s"),
         _course("Memory of all jobs", memory, f"{max(peak for _, peak in memory):,.0f} MiB"),
         _course("Jobs at work", jobs, f"{max(count for _, count in jobs):.0f}"),
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from wkflow.config import Config, absolute_path
 from wkflow.errors import UsageError
-from wkflow.plan import Plan
+from wkflow.files import read_json
+from wkflow.output_file import output_file
+from wkflow.remote.credentials import mask
 
 PROVENANCE = "provenance.json"
 
@@ -17,12 +18,12 @@ def report_place(config: Config) -> Path | None:
     return absolute_path(config.report, "report") if config.report else None
 
 
-def provenance_places(config: Config, plan: Plan) -> list[Path]:
+def provenance_places(config: Config) -> list[Path]:
     """The facts for programs: beside the page, and in the dataset's folder. Raises ``UsageError`` if there is no such folder."""
     page = report_place(config)
     places = [page.with_name(PROVENANCE)] if page else []
     if config.provenance:
-        if plan.remote or config.is_remote:
+        if config.is_remote:
             raise UsageError(
                 "a dataset on a server has no folder for provenance.json",
                 where="provenance",
@@ -32,23 +33,32 @@ def provenance_places(config: Config, plan: Plan) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def report_places(config: Config, plan: Plan) -> list[Path]:
+def report_places(config: Config) -> list[Path]:
     """All files that are written, the page first."""
     page = report_place(config)
-    return ([page] if page else []) + provenance_places(config, plan)
+    return ([page] if page else []) + provenance_places(config)
 
 
-def check_report_places(config: Config, plan: Plan) -> None:
+def check_report_places(config: Config) -> None:
     """What would fail when all is done, is said now. Raises ``UsageError``."""
-    for place in report_places(config, plan):
-        parent = next(path for path in place.parents if path.exists())
-        if place.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise UsageError(
-                "the report cannot be written there", where=place, hint="choose another place for the report"
-            )
-        if place == report_place(config) and place.name == PROVENANCE:
-            raise UsageError(
-                "the report is a page, and provenance.json is written beside it",
-                where=place,
-                hint="call it report.html",
-            )
+    if page := report_place(config):
+        output_file(page, "--report", makes_folders=True)
+    for place in provenance_places(config):
+        output_file(place, "--report" if page else "--provenance", makes_folders=True)
+        _check_replaceable(place, config)
+
+
+def _check_replaceable(place: Path, config: Config) -> None:
+    """Of the same dataset, a later report replaces the facts of an earlier one; a dataset that was moved brings its own along."""
+    if not place.exists():
+        return
+    found = read_json(place)
+    told = found.get("dataset") if isinstance(found, dict) and "schema_version" in found else None
+    root = None if config.is_remote else config.target_path.resolve()
+    if told is None:
+        problem = "a file is there that was not made by wkflow, and would be replaced"
+    elif root and place.parent != root and told != mask(str(root)):
+        problem = f"it tells of another dataset, {told}, and would be replaced"
+    else:
+        return
+    raise UsageError(problem, where=place, hint="choose another folder for the report, or remove the file")

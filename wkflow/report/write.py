@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from wkflow.config import Config
 from wkflow.existing import ExistingMags
 from wkflow.files import replace_file, write_json
@@ -23,16 +25,16 @@ def write_reports(run: Run, config: Config) -> None:
     url = opened.on_server.url if opened.on_server else None
     facts = gather(run.plan, run.dir, config, opened.dataset, url)
     if place := report_place(config):
+        chosen = {layer.name for layer in facts.layers} or set(config.layer_names or ())
         place.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(place, _page(facts, opened).encode())
-    for place in provenance_places(config, run.plan):
+        replace_file(place, _page(facts, opened, chosen).encode())
+    for place in provenance_places(config):
         write_json(place, provenance(facts))
 
 
-def _page(facts: Facts, opened: Opened) -> str:
-    """With pictures of the layers that got new mags, or of all if none did."""
-    made = {layer.name for layer in facts.layers}
-    layers = [layer for layer in opened.dataset.layers if layer.name in made or not made]
+def _page(facts: Facts, opened: Opened, chosen: Collection[str]) -> str:
+    """With pictures of the chosen layers, or of all if there are none: those that got new mags, else those that were asked for."""
+    layers = [layer for layer in opened.dataset.layers if layer.name in chosen or not chosen]
     samples = Samples()
     pictures = list(layer_pictures(opened.dataset, layers, _ways(opened), look=samples.look))
     return page(facts, pictures, {layer.name: samples.histograms(layer) for layer in layers})

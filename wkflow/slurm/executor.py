@@ -27,7 +27,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from wkflow.run import Run
 from wkflow.slurm.ended import Granted, why_ended, why_refused
 from wkflow.slurm.queue import Queued, job_name, note_jobs, parse_queue, query
-from wkflow.submitted import Pace, Runs
+from wkflow.submitted import Begun, Pace, Runs
 
 _LOOKS_BEFORE_GONE = 4
 _LOG_BYTES = 20_000
@@ -52,6 +52,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         self._looks_in_vain: Counter[str] = Counter()
         self._pace = Pace()
         self._is_any_taken = False
+        self._begun = Begun()
         super().__init__(workflow, logger)
 
     @property
@@ -68,7 +69,7 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         try:
             if ours := self.runs.find(job):
                 note_jobs(ours.run.dir, ours.run.plan, _clusters(job))
-                ours.forget_failure()
+                ours.forget_attempt()
                 self._thread.name = job_name(ours.run.plan, ours.job)
                 self._names.add(self._thread.name)
             super().run_job(job)
@@ -138,6 +139,8 @@ class Executor(PluginExecutor):  # type: ignore[misc] # the plugin has no types
         """Also what Slurm is going to start again by itself, if the user wants that. ``job``: None if it is not listed."""
         if job is None:
             return not self._is_gone(info)
+        if job.state in ("PENDING", "RUNNING"):
+            self._begun.look(job.id, self.runs.find(info.job), is_waiting=job.state == "PENDING")
         is_queued_again = job.state in ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
         return not job.is_over or (self.workflow.executor_settings.requeue and is_queued_again)
 

@@ -51,10 +51,17 @@ def _check_here(checks: Checks, part: Part, threads: int, report: Callable[[int]
         if check.source is None:
             report(part.box.volume * layer.num_channels)
             return result
-        return result + _compared(checks, part, array, threads, report)
     except ArrayError as error:
-        finding = Finding(f"it cannot be compared: {error.what} ({error.where})", part.box, part.extra)
-        return result + Result(part.layer, part.mag, findings=(finding,))
+        return result + _incomparable(part, error, None)
+    try:
+        return result + _compared(checks, part, array, threads, report)
+    except ArrayError as error:  # the mag itself was decoded before
+        return result + _incomparable(part, error, check.source)
+
+
+def _incomparable(part: Part, error: ArrayError, blamed: Mag | None) -> Result:
+    finding = Finding(f"it cannot be compared: {error.what} ({error.where})", part.box, part.extra, blames=blamed)
+    return Result(part.layer, part.mag, findings=(finding,))
 
 
 @dataclass
@@ -71,13 +78,15 @@ class _Array:
     def __post_init__(self) -> None:
         self.grid = file_grid(Path(self.check.path), self.layer.data_format, self.layer.axes)
         self.reader = open_mag(self.layer, self.check, self.threads)
-        for box in self.part.box.split(self.grid.shape):
+        for box in self.part.box.split(self.grid.shape, self.grid.origin):
             for name in self.names(box):
                 self._look_at(name)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return tuple(self._finding(box) for box in self.part.box.split(self.grid.shape) if self._problems(box))
+        return tuple(
+            self._finding(box) for box in self.part.box.split(self.grid.shape, self.grid.origin) if self._problems(box)
+        )
 
     def names(self, box: Box) -> Iterator[str]:
         return self.grid.names(box, self.layer.channels, self.part.extra)
@@ -87,8 +96,8 @@ class _Array:
 
     def cells(self) -> Iterator[Cell]:
         """Shards, or groups of small ones, and those without a file each for itself, unless the whole group has none."""
-        for box in self.part.box.split(_grown(self.grid.shape, _GROUP_VOXELS)):
-            parts = list(box.split(self.grid.shape))
+        for box in self.part.box.split(_grown(self.grid.shape, _GROUP_VOXELS), self.grid.origin):
+            parts = list(box.split(self.grid.shape, self.grid.origin))
             sound = [part for part in parts if not self._problems(part)]
             stored = [part for part in sound if self._is_stored(part)]
             if not stored and len(sound) == len(parts):
@@ -112,11 +121,11 @@ class _Array:
     def _pieces(self) -> Iterator[Box]:
         chunk = self.reader.info.chunk
         piece = _grown(chunk, _READ_VOXELS // len(self.layer.channels))
-        for box in self.part.box.split(self.grid.shape):
+        for box in self.part.box.split(self.grid.shape, self.grid.origin):
             if not self._is_stored(box) or self._problems(box):
                 continue
             if self.check.source is not None:
-                yield from box.split(piece)
+                yield from box.split(piece, self.grid.origin)
             elif self.grid.shape != chunk:
                 yield Box.of_shape(box.start, (1, 1, 1))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from wkflow.geometry import Box, Mag, Vec3
+from wkflow.geometry import ORIGIN, Box, Mag, Vec3
 from wkflow.kernels import Kernel
 from wkflow.plan import ExtraAxis
 
@@ -23,13 +23,15 @@ from wkflow.plan import ExtraAxis
 @dataclass(frozen=True)
 class MagCheck:
     """A mag and the one that it should come from, None for the finest. ``path``: of the array, or its URL; ``problem``: why
-    its voxels cannot be looked at; ``shard``: voxels of a file along x, y, z; ``trusted``: the token may be sent there."""
+    its voxels cannot be looked at; ``shard``: voxels of a file along x, y, z; ``origin``: the first voxel of the first file;
+    ``trusted``: the token may be sent there."""
 
     mag: Mag
     source: Mag | None
     path: str = ""
     problem: str | None = None
     shard: Vec3 = (1, 1, 1)
+    origin: Vec3 = ORIGIN
     trusted: bool = False
 
     @property

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wkflow.arrays.create import METADATA_NAMES
 from wkflow.arrays.grid import file_grid
 from wkflow.arrays.layout import Extra
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.arrays.reader import probe
 from wkflow.geometry import Box
 from wkflow.remote.mirror import Mirror

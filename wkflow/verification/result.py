@@ -22,7 +22,8 @@ MOST_EXPLAINED = 200
 class Finding:
     """``what`` is not right in ``box`` (voxels of the mag, none if it is about all of it), and in which file.
 
-    ``reasons``: what would explain it, each for itself; none if it is plainly wrong.
+    ``reasons``: what would explain it, each for itself; none if it is plainly wrong. ``blames``: another mag, because of which
+    this one cannot be checked.
     """
 
     what: str
@@ -30,6 +31,7 @@ class Finding:
     extra: dict[str, int] | None = None
     file: str | None = None
     reasons: tuple[str, ...] = ()
+    blames: Mag | None = None
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -67,6 +69,17 @@ class Verdict:
     check: MagCheck
     result: Result
     notes: tuple[str, ...] = ()
+
+    @property
+    def unique(self) -> set[Mag]:
+        """Mags to restore from a copy: those that are wrong, and were not made from other mags."""
+        wrong = {finding.blames or self.check.mag for finding in self.result.findings}
+        return {mag for mag in wrong if self.layer.find(mag).source is None}
+
+    @property
+    def can_be_made_anew(self) -> bool:
+        """Whether the mag itself is wrong, and was made from another one."""
+        return self.check.source is not None and any(not finding.blames for finding in self.result.findings)
 
     @property
     def is_fine(self) -> bool:

@@ -1,7 +1,8 @@
 """Which mag is compared with which, and who does it. Reads metadata only.
 
 A mag is compared with the coarsest of the mags that are finer than it: ``wkflow downsample`` and ``webknossos downsample``
-make a mag from the one before it. Of the finest mag, which comes from elsewhere, only the files are looked at.
+make a mag from the one before it. Of the finest mag, which comes from elsewhere, only the files are looked at, and of one that
+is so much coarser than the one before it that wkflow would not make it (:mod:`wkflow.factor`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wkflow.arrays.create import METADATA_NAMES
-from wkflow.arrays.grid import file_grid
+from wkflow.arrays.grid import FileGrid, file_grid
+from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import ArrayError, DatasetError
 from wkflow.existing import ExistingMag, ExistingMags
-from wkflow.geometry import Mag, Vec3
+from wkflow.factor import is_direct
+from wkflow.geometry import Mag
 from wkflow.kernels import Kernel
 from wkflow.plan import ExtraAxis
 from wkflow.planner import MOST_REGIONS, REGION_VOXELS, region_cell
@@ -32,8 +34,7 @@ def survey(
     dataset: Dataset, existing: ExistingMags, layer_names: Sequence[str] | None, *, full: bool, threads: int
 ) -> Checks:
     """Look at the layers of these names, or at all. Raises ``LayerNotFoundError`` if there is no such layer."""
-    chosen = [dataset.layer(name) for name in dict.fromkeys(layer_names)] if layer_names else dataset.layers
-    layers = tuple(_layer(existing, layer) for layer in chosen)
+    layers = tuple(_layer(existing, layer) for layer in dataset.chosen(layer_names))
     voxels = sum(layer.voxels(check.mag) for layer in layers for check in layer.mags)
     least = voxels // MOST_REGIONS // REGION_VOXELS  # larger jobs instead of too many
     sizes = (REGION_VOXELS << growth for growth in count(least.bit_length()))
@@ -47,7 +48,8 @@ def _layer(existing: ExistingMags, layer: Layer) -> LayerCheck:
     mags: list[MagCheck] = []
     found: dict[Mag, ExistingMag] = {}
     for entry in sorted(layer.mags, key=lambda entry: _order(entry.mag)):
-        source = next((check for check in reversed(mags) if _is_finer(check.mag, entry.mag)), None)
+        finer = next((check for check in reversed(mags) if _is_finer(check.mag, entry.mag)), None)
+        source = finer if finer and is_direct(finer.mag, entry.mag) else None
         mags.append(_mag(existing, layer, entry, source, found))
     served = next(iter(found.values()), None)
     return LayerCheck(
@@ -88,7 +90,8 @@ def _mag(
     finer = source.mag if source else None
     try:
         array = _array(existing, layer, entry)
-        check = MagCheck(entry.mag, finer, array.address, shard=_shard(array), trusted=array.trusted)
+        files = _files(array)
+        check = MagCheck(entry.mag, finer, array.address, shard=files.shape, origin=files.origin, trusted=array.trusted)
     except (ArrayError, DatasetError) as error:
         return MagCheck(entry.mag, finer, problem=f"{error.what} ({error.where})")
     found[entry.mag] = array
@@ -104,8 +107,6 @@ def _mag(
 
 def _array(existing: ExistingMags, layer: Layer, entry: MagEntry) -> ExistingMag:
     """A mag's array, which must have the channels of the layer."""
-    if layer.data_format not in METADATA_NAMES:
-        raise ArrayError(f"arrays of the format {layer.data_format} cannot be verified", where=entry.path)
     array = existing.find(layer, entry)
     stop = _first_channel(layer, array) + layer.num_channels
     if array.info.num_channels < stop:
@@ -113,12 +114,12 @@ def _array(existing: ExistingMags, layer: Layer, entry: MagEntry) -> ExistingMag
     return array
 
 
-def _shard(array: ExistingMag) -> Vec3:
-    """The voxels of a file. Raises ``ArrayError`` if the names of the files are not understood."""
+def _files(array: ExistingMag) -> FileGrid:
+    """The grid of files. Raises ``ArrayError`` if their names are not understood."""
     with TemporaryDirectory(prefix="wkflow-") as folder:
         Path(folder, METADATA_NAMES[array.data_format]).write_bytes(array.metadata)
         try:
-            return file_grid(Path(folder), array.data_format, array.axes).shape
+            return file_grid(Path(folder), array.data_format, array.axes)
         except ArrayError as error:
             raise ArrayError(error.what, where=array.address) from None
 
@@ -144,5 +145,5 @@ def _parts(layers: Iterable[LayerCheck], voxels: int) -> Iterator[Part]:
                 continue
             cell = region_cell(check.shard, voxels)
             for extra in layer.extra_indices():
-                for box in layer.box.in_mag(check.mag).split(cell):
+                for box in layer.box.in_mag(check.mag).split(cell, check.origin):
                     yield Part(i, j, box, extra)
