@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,8 +71,7 @@ class Server:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited, in a time that only waiting makes pass."""
     slept: list[float] = []
-    monkeypatch.setattr(client.time, "sleep", slept.append)
-    monkeypatch.setattr(client.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept)))
     return slept
 
 
@@ -145,7 +145,7 @@ def test_expired_credentials_are_waited_for(
         if len(waits) == 3:
             server.write_config()  # somebody logs in
 
-    monkeypatch.setattr(client.time, "sleep", sleep)
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=sleep, monotonic=client.time.monotonic))
     assert secret(api)
     assert len(waits) == 3
     server.token = "third"

@@ -111,20 +111,35 @@ boxes = st.tuples(*(st.integers(0, n - 1) for n in SIZE)).flatmap(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(boxes)
-def test_any_box(tmp_path_factory: pytest.TempPathFactory, programs: Programs, box: Any) -> None:
-    start, shape = box
+layers = st.builds(
+    lambda kind, topleft, num_channels: LayerSpec(
+        "color", size=SIZE, topleft=topleft, num_channels=num_channels, pattern="few", **kind
+    ),
+    st.sampled_from([{"dtype": "uint8"}, {"dtype": "uint16"}, {"dtype": "uint32", "category": "segmentation"}]),
+    st.sampled_from([(0, 0, 0), (3, 6, 5), (33, 1, 30)]),
+    st.sampled_from([1, 2]),
+)
+modes = st.sampled_from(["default", "max", "min", "nearest", "mean", "mode", "median"])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(boxes, layers, modes)
+def test_any_box(
+    tmp_path_factory: pytest.TempPathFactory, programs: Programs, box: Any, layer: LayerSpec, mode: str
+) -> None:
+    """Whatever the voxels are, wherever the layer begins, and however blocks are reduced."""
+    corner, shape = box
+    start = tuple(a + b for a, b in zip(corner, layer.topleft, strict=True))
     folder = tmp_path_factory.mktemp("any")
-    layer = LayerSpec("color", size=SIZE, topleft=(0, 0, 0), pattern="em")
     dataset = make_dataset(DatasetSpec((layer,), voxel_size=(1.0, 1.0, 2.5)), folder / "dataset")
     fresh = Path(shutil.copytree(dataset, folder / "fresh"))
-    changed = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    assert programs.run({"target": str(dataset)}).code == 0
+    changed = np.random.default_rng(0).integers(0, 256, shape, layer.dtype)
+    options = {"interpolation_mode": mode}
+    assert programs.run({"target": str(dataset), **options}).code == 0
     for path in (dataset, fresh):
         write(path, "color", start, changed)
-    assert programs.run({"target": str(fresh)}).code == 0
-    ended = programs.run({"target": str(dataset), "bbox": [*start, *shape], "verify": "none"})
+    assert programs.run({"target": str(fresh), **options}).code == 0
+    ended = programs.run({"target": str(dataset), **options, "bbox": [*start, *shape], "verify": "none"})
     assert ended.code == 0, ended.log
     assert listed(dataset) == listed(fresh)
     shutil.rmtree(folder)
@@ -160,8 +175,8 @@ def test_killed_at_any_step_it_ends_the_same(outdated: Path, programs: Programs,
 
 
 def test_mags_of_another_rule_are_noticed(outdated: Path, programs: Programs) -> None:
-    """Kept files are verified like all others."""
-    wanted = {"target": str(outdated), "bbox": [*CORNER, *CHANGED], "interpolation_mode": "max"}
+    """Kept files are verified like all others. A sample may be a part in which both rules give the same."""
+    wanted = {"target": str(outdated), "bbox": [*CORNER, *CHANGED], "interpolation_mode": "max", "verify": "full"}
     ended = programs.run(wanted)
     assert ended.code == 1
     assert "not what was meant" in ended.log
@@ -186,7 +201,11 @@ def test_a_missing_mag_is_made_whole(outdated: Path) -> None:
 def test_layers_without_voxels_there_have_nothing_to_do(outdated: Path) -> None:
     done = wkflow("downsample", "--bbox", "1000,0,0,5,5,5", outdated, environment=SHARDS)
     assert done.returncode == 0, done.stderr
-    assert "layer 'color': nothing to do, it has no voxels in the bounding box" in done.stdout
+    assert done.stdout == (
+        "layer 'color': nothing to do, it has no voxels in the bounding box\n"
+        "layer 'cells': nothing to do, it has no voxels in the bounding box\n"
+        "nothing to do\n"
+    )
 
 
 def test_links_are_copies_where_the_file_system_has_none(
