@@ -23,8 +23,9 @@ from wkflow.dataset.uses import Uses
 from wkflow.errors import ConflictError, DatasetError
 from wkflow.failpoint import step
 from wkflow.files import replace_file, sync_directory, write_json
+from wkflow.layer_plan import LayerPlan, TargetMag
 from wkflow.n5_group import group_files
-from wkflow.plan import LayerPlan, Plan, TargetMag
+from wkflow.plan import Plan
 from wkflow.replacing import is_removable
 from wkflow.rundir import RunDir
 from wkflow.volume import describe_alone, drop_scales, forget_alone, list_scales, withdraw_scales

@@ -12,7 +12,8 @@ from math import ceil, prod
 
 from wkflow.arrays.format import stored_format
 from wkflow.geometry import Mag
-from wkflow.plan import LayerPlan, Plan, Step
+from wkflow.layer_plan import LayerPlan, Step
+from wkflow.plan import Plan
 from wkflow.probe import Measured, probe
 from wkflow.space import made_part
 

@@ -13,11 +13,12 @@ from wkflow.dataset.axes import DEFAULT_ORDER
 from wkflow.errors import ConflictError
 from wkflow.files import write_json
 from wkflow.geometry import Mag
+from wkflow.layer_plan import Job, LayerPlan
 from wkflow.levels import Level
 from wkflow.modes import AccessMode, TransferMode
 from wkflow.on_server import open_on_server
 from wkflow.opened import OnServer, Opened, listed_mags
-from wkflow.plan import Job, LayerPlan, Plan, Remote
+from wkflow.plan import Plan, Remote
 from wkflow.remote.answers import NewMag
 from wkflow.rundir import RunDir
 

@@ -18,10 +18,11 @@ from wkflow.failpoint import step
 from wkflow.files import write_json
 from wkflow.geometry import Mag
 from wkflow.journal import Basis, Journal
+from wkflow.layer_plan import Job
 from wkflow.levels import Level
 from wkflow.lock import check_held
 from wkflow.marker import Files, Marker, Verified, needed_files, read_marker, write_marker
-from wkflow.plan import Job, Plan
+from wkflow.plan import Plan
 from wkflow.region import run_job
 from wkflow.rundir import RunDir
 from wkflow.snapshot import Snapshot, snapshot

@@ -15,8 +15,9 @@ from wkflow.dataset.properties import Dataset
 from wkflow.errors import ConflictError, WkflowError
 from wkflow.files import temporary_of
 from wkflow.guard import GUARD, HELD
+from wkflow.layer_plan import LayerPlan
 from wkflow.marker import stored_files
-from wkflow.plan import RUN_NAME, LayerPlan
+from wkflow.plan import RUN_NAME
 from wkflow.run import Run, stored_run
 from wkflow.rundir import HIDDEN, POINTER, RunDir, hidden_dir
 from wkflow.verify import check_nothing_else, check_sizes

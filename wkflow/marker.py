@@ -17,7 +17,8 @@ from wkflow.errors import ConflictError, VerificationError
 from wkflow.failpoint import step
 from wkflow.files import read_json, write_json
 from wkflow.geometry import Mag
-from wkflow.plan import Job, LayerPlan, Plan
+from wkflow.layer_plan import Job, LayerPlan
+from wkflow.plan import Plan
 from wkflow.rundir import RunDir
 from wkflow.snapshot import Snapshot
 

@@ -18,7 +18,7 @@ from wkflow.dataset.ome import read_group_file
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import DatasetError
 from wkflow.geometry import Mag
-from wkflow.plan import LayerPlan
+from wkflow.layer_plan import LayerPlan
 
 _NUMBERED = re.compile(r"s([0-9]{1,6})")
 _NUMBERED_LISTS = ("scales", "downsamplingFactors")

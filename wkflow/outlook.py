@@ -12,7 +12,7 @@ from wkflow.config import Config
 from wkflow.errors import WkflowError
 from wkflow.forecast import CLUSTER_JOB_SECONDS, JOB_SECONDS, Forecast, Workers, forecast
 from wkflow.geometry import Mag, Vec3
-from wkflow.plan import Job, LayerPlan
+from wkflow.layer_plan import Job, LayerPlan
 from wkflow.resources import Machine, cluster_resources, job_resources, machine_memory_mb
 from wkflow.run import Run
 from wkflow.space import Need, left, needs, sample

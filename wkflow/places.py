@@ -16,8 +16,9 @@ from wkflow.dataset.location import layer_directory, locate_mag
 from wkflow.dataset.ome import check_groups
 from wkflow.dataset.properties import Dataset
 from wkflow.errors import DatasetError, UsageError
+from wkflow.layer_plan import LayerPlan
 from wkflow.n5_group import check_group
-from wkflow.plan import LayerPlan, Plan
+from wkflow.plan import Plan
 from wkflow.rundir import HIDDEN, RunDir, hidden_dir
 from wkflow.volume import check_volumes
 

@@ -29,7 +29,8 @@ from wkflow.arrays.encoder import EncodedTile, TileEncoder
 from wkflow.arrays.layout import Extra
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import downsample
-from wkflow.plan import Job, LayerPlan, Plan
+from wkflow.layer_plan import Job, LayerPlan
+from wkflow.plan import Plan
 from wkflow.region import Source, downsample_tile, open_source
 from wkflow.resources import tile_threads
 

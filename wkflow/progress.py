@@ -10,7 +10,8 @@ from pathlib import Path
 
 from wkflow.files import read_json
 from wkflow.geometry import Mag
-from wkflow.plan import Job, Plan
+from wkflow.layer_plan import Job
+from wkflow.plan import Plan
 from wkflow.rundir import RunDir
 
 _Version = tuple[int, int, int]

@@ -16,10 +16,11 @@ from wkflow.files import read_json, write_json
 from wkflow.geometry import Mag
 from wkflow.guard import guarded
 from wkflow.job import do_job
+from wkflow.layer_plan import LayerPlan
 from wkflow.levels import Level
 from wkflow.lock import check_held
 from wkflow.marker import read_marker, stored_files
-from wkflow.plan import LayerPlan, Plan
+from wkflow.plan import Plan
 from wkflow.rundir import RunDir, hidden_dir
 from wkflow.snapshot import check_unchanged
 from wkflow.verify import check_nothing_else, check_sizes, damaged_files

@@ -21,10 +21,10 @@ from wkflow.arrays.storage import StoredFile
 from wkflow.dataset.properties import MagEntry
 from wkflow.errors import DatasetError, RemoteError, VerificationError
 from wkflow.geometry import Box, Mag
+from wkflow.layer_plan import LayerPlan
 from wkflow.levels import Level
 from wkflow.modes import AccessMode
 from wkflow.opened import Opened
-from wkflow.plan import LayerPlan
 from wkflow.remote.http import Http
 from wkflow.remote.mags import RemoteMags
 from wkflow.remote.reader import open_mirrored

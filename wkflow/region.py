@@ -42,8 +42,9 @@ from wkflow.errors import ConflictError
 from wkflow.geometry import Box, Mag, Vec3, ceil_div
 from wkflow.journal import Journal
 from wkflow.kernels import Kernel, downsample, is_zero
+from wkflow.layer_plan import Job
 from wkflow.ordered import in_order
-from wkflow.plan import Job, Plan
+from wkflow.plan import Plan
 from wkflow.resources import PIECE_VOXELS, cache_bytes, longest_edge, tile_threads
 
 Voxels = NDArray[np.generic]

@@ -21,8 +21,9 @@ from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.dataset.uses import Uses
 from wkflow.errors import DatasetError
 from wkflow.geometry import Mag
+from wkflow.layer_plan import Replaced, TargetMag
 from wkflow.n5_group import next_number
-from wkflow.plan import Plan, Replaced, TargetMag
+from wkflow.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from math import ceil, prod
 import numpy as np
 
 from wkflow.geometry import Mag, Vec3
-from wkflow.plan import Job, Plan
+from wkflow.layer_plan import Job
+from wkflow.plan import Plan
 
 TILE = 64
 """Edge of a tile in target voxels: 128^3 source voxels of a byte fill 2 MiB, which stays in the processor's cache."""

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from wkflow.geometry import Mag
-from wkflow.plan import Job, LayerPlan, Plan
+from wkflow.layer_plan import Job, LayerPlan
+from wkflow.plan import Plan
 from wkflow.rundir import RunDir
 
 

@@ -17,8 +17,9 @@ from wkflow.config import Config
 from wkflow.errors import UsageError, WkflowError
 from wkflow.failure import explain
 from wkflow.geometry import Mag
+from wkflow.layer_plan import Job
 from wkflow.lock import is_held
-from wkflow.plan import Job, Plan
+from wkflow.plan import Plan
 from wkflow.remote.credentials import SHARING_TOKEN, TOKEN
 from wkflow.report.places import report_places
 from wkflow.resources import JobResources, Machine, cluster_resources, job_resources, machine_memory_mb

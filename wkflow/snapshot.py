@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wkflow.arrays.grid import file_grid
 from wkflow.errors import ConflictError
-from wkflow.plan import Job
+from wkflow.layer_plan import Job
 
 
 @dataclass(frozen=True)

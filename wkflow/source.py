@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.metadata import METADATA_NAMES
 from wkflow.arrays.reader import Reader
-from wkflow.plan import SourceMag
+from wkflow.layer_plan import SourceMag
 from wkflow.remote.credentials import Credentials
 from wkflow.remote.http import Http
 from wkflow.remote.parallel import in_parallel

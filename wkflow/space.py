@@ -25,7 +25,8 @@ from wkflow.arrays.layout import ArrayLayout
 from wkflow.errors import SpaceError
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel
-from wkflow.plan import Job, LayerPlan, Plan, SourceMag
+from wkflow.layer_plan import Job, LayerPlan, SourceMag
+from wkflow.plan import Plan
 from wkflow.rest import jobs_left, parts_left
 from wkflow.rundir import RunDir
 

@@ -9,11 +9,11 @@ from wkflow.config import Config
 from wkflow.errors import ConflictError, VerificationError
 from wkflow.job import forget_dependents
 from wkflow.kubernetes import ending
+from wkflow.layer_plan import Job, LayerPlan
 from wkflow.lock import hold
 from wkflow.marker import read_marker
 from wkflow.pace import Pace
 from wkflow.places import check_no_links
-from wkflow.plan import Job, LayerPlan
 from wkflow.progress import Watch
 from wkflow.run import Run, dataset_state
 from wkflow.rundir import RunDir, hidden_dir

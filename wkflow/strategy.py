@@ -11,9 +11,9 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from wkflow.cutting import REGION_VOXELS
 from wkflow.errors import UsageError
 from wkflow.kubernetes import resources as pods
-from wkflow.planner import REGION_VOXELS
 from wkflow.run import Run
 from wkflow.slurm.resources import Given, default_resources, slurm_resources
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from wkflow.failure import described
 from wkflow.files import read_json, write_json
-from wkflow.plan import Job
+from wkflow.layer_plan import Job
 from wkflow.run import Run
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 15.0

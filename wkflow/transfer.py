@@ -24,11 +24,12 @@ from wkflow.files import write_json
 from wkflow.geometry import Mag
 from wkflow.handover import Handover, How, Progress
 from wkflow.job import forget_dependents
+from wkflow.layer_plan import Job
 from wkflow.levels import Level
 from wkflow.lock import check_held
 from wkflow.marker import Marker, read_marker
 from wkflow.opened import OnServer, Opened, listed_mags
-from wkflow.plan import Job, Plan
+from wkflow.plan import Plan
 from wkflow.read_back import read_back
 from wkflow.rundir import RunDir
 from wkflow.sending import announce_anew, end_move, send

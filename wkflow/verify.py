@@ -16,9 +16,10 @@ from wkflow.arrays.verify import file_problem
 from wkflow.compare import Cell, Comparison, Pair, compare
 from wkflow.errors import VerificationError
 from wkflow.geometry import Box, Mag, Vec3
+from wkflow.layer_plan import Job
 from wkflow.levels import Level
 from wkflow.marker import Files, Verified
-from wkflow.plan import Job, Plan
+from wkflow.plan import Plan
 from wkflow.region import open_source
 
 _CELL_VOXELS = 256**3  # where shards are smaller, so many of them get one sample

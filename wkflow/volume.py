@@ -21,7 +21,8 @@ from wkflow.dataset.location import layer_directory
 from wkflow.dataset.properties import Dataset
 from wkflow.errors import ConflictError, DatasetError
 from wkflow.files import read_plain, replace_file
-from wkflow.plan import LayerPlan, Plan, TargetMag
+from wkflow.layer_plan import LayerPlan, TargetMag
+from wkflow.plan import Plan
 
 Volume = dict[str, Any]
 

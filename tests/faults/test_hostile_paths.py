@@ -19,7 +19,7 @@ from workflow.commands import wkflow
 from faults.bounded import bounded
 from wkflow.errors import WkflowError
 from wkflow.geometry import Box
-from wkflow.plan import LayerPlan, Region
+from wkflow.layer_plan import LayerPlan, Region
 from wkflow.run import Run
 
 PROPERTIES = "datasource-properties.json"

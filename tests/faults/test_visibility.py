@@ -28,7 +28,7 @@ def dataset(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def ready(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Mag 2 is staged, the jobs that read it are not done."""
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     run = start(dataset)
     for each in run.plan.layers[0].steps[0].regions:
         do_job(run.dir, f"l0.s0.{each.id}", 1)

@@ -9,7 +9,7 @@ import pytest
 
 MODULES = [
     "wkflow.geometry",
-    "wkflow.planner",
+    "wkflow.cutting",
     "wkflow.region",
     "wkflow.cli.job_resources",
     "wkflow.cli.duration",

@@ -181,7 +181,7 @@ def test_bytes_do_not_depend_on_threads_and_jobs(
 ) -> None:
     layer = replace(LAYER, storage=storage, pattern="random")
     once = files(made(tmp_path / "a", layer))
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 2**14)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 2**14)
     assert files(made(tmp_path / "b", layer, threads=3)) == once
 
 

@@ -207,7 +207,7 @@ def test_a_staged_shard_that_is_damaged_before_it_is_read_is_made_once_more(
 ) -> None:
     undisturbed = shutil.copytree(dataset, tmp_path / "undisturbed")
     downsample(undisturbed)
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     run = start(dataset)
     first, second = run.plan.layers[0].steps[:2]
     for region_ in first.regions:
@@ -230,7 +230,7 @@ def test_what_was_made_of_a_damaged_shard_is_made_once_more_too(
     """wkw and zarr have no checksums: the next mag is made of whatever was read."""
     undisturbed = shutil.copytree(dataset, tmp_path / "undisturbed")
     downsample(undisturbed)
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     run = start(dataset)
     first = [job for job in run.plan.jobs() if job.step.id == "s0"]
     for job in first:
@@ -250,7 +250,7 @@ def test_what_was_made_of_a_damaged_shard_is_made_once_more_too(
 def test_what_was_made_of_a_shard_that_was_lost_is_made_once_more_too(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     run = compute(start(dataset))
     markers = {job.id: run.dir.marker(job.id) for job in run.plan.jobs()}
     lost = min(shards(run))

@@ -25,7 +25,7 @@ SPEC = DatasetSpec((LayerSpec(size=(140, 40, 40), pattern="few"),))
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Two regions of mag 2, then mags 4 and 8 at once; nothing is computed yet."""
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     monkeypatch.setattr(job_module, "LATENCY_SECONDS", 0.0)
     run = start(make_dataset(SPEC, tmp_path / "dataset"), coarsest_mag="8")
     assert [job.id for job in run.plan.jobs()] == ["l0.s0.r0", "l0.s0.r1", "l0.s1.r0"]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from planning import layer, plan
 
 from wkflow.geometry import Vec3
+from wkflow.layer_plan import Job
 from wkflow.overlaps import Overlaps, Range
-from wkflow.plan import Job, Plan
+from wkflow.plan import Plan
 
 ranges = st.tuples(st.integers(0, 20), st.integers(1, 9)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 boxes = st.tuples(ranges, ranges, ranges)
@@ -47,7 +48,7 @@ def test_a_job_needs_those_that_write_what_it_reads(
     root: Path, size: Vec3, start: Vec3, times: tuple[int, int] | None, voxels: int, coarser: bool
 ) -> None:
     mags = ((1, 1, 1), (4, 4, 4)) if coarser else ((1, 1, 1),)
-    with mock.patch("wkflow.planner.REGION_VOXELS", voxels):
+    with mock.patch("wkflow.cutting.REGION_VOXELS", voxels):
         made = plan(root, layer("a", size, start=start, times=times, mags=mags, data_format="zarr3"), from_mag="1")
     for job in made.jobs():
         assert made.needed_by(job) == compared_with_each(made, job)

@@ -91,7 +91,7 @@ def test_the_size_of_shards_changes_the_fingerprint_of_formats_that_have_them(ro
 
 def test_how_a_run_is_done_does_not_change_the_fingerprint(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = plan(root, layer(data_format="zarr3"))
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 2**17)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 2**17)
     after = plan(root, layer(data_format="zarr3"), threads_per_job=1, run_dir="/r", receipt="/x")
     assert after.fingerprint == before.fingerprint
     assert len(list(after.jobs())) > len(list(before.jobs()))
@@ -114,7 +114,7 @@ def test_voxels_are_counted_with_channels_and_extra_axes(root: Path) -> None:
 @given(size=st.tuples(*[st.integers(1, 200)] * 3), start=st.tuples(*[st.integers(0, 99)] * 3))
 def test_the_voxels_of_all_jobs_are_those_of_the_layer(root: Path, size: Vec3, start: Vec3) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wkflow.planner.REGION_VOXELS", 1)
+        patch.setattr("wkflow.cutting.REGION_VOXELS", 1)
         made = plan(root, layer(size=size, start=start), coarsest_mag="8")
     for _, mag in made.layers[0].mag_steps():
         jobs = [job for job in made.jobs() if mag in job.step.targets]

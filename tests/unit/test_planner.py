@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from planning import info, layer, plan, planned
 from runs import fixed_scheme
 
-from wkflow import planner
+from wkflow import cutting
+from wkflow.cutting import region_cell
 from wkflow.errors import DatasetError, LayerNotFoundError, UsageError
 from wkflow.geometry import Box, Mag, Vec3
 from wkflow.kernels import Kernel
+from wkflow.layer_plan import Job, LayerPlan, Region
 from wkflow.modes import AccessMode
-from wkflow.plan import Job, LayerPlan, Plan, Region, Remote
-from wkflow.planner import region_cell
+from wkflow.plan import Plan, Remote
 from wkflow.region import mirror_indices
 
 SHARD = (32, 32, 32)
@@ -46,7 +47,7 @@ def many_regions(root: Path, size: Vec3, start: Vec3, mags: tuple[str, ...], tim
     entry = layer(
         size=size, start=start, mags=[(source.x, source.y, source.z)], times=(3, 3 + times), data_format="zarr3"
     )
-    with mock.patch.object(planner, "REGION_VOXELS", 1), fixed_scheme(*mags):
+    with mock.patch.object(cutting, "REGION_VOXELS", 1), fixed_scheme(*mags):
         return plan(root, entry)
 
 
@@ -154,8 +155,8 @@ def test_a_kept_mag_cuts_the_last_step(root: Path) -> None:
 @pytest.mark.parametrize(("most", "at_most"), [(10, 10), (1, 3)])
 def test_regions_grow_until_there_are_few(root: Path, most: int, at_most: int) -> None:
     with (
-        mock.patch.object(planner, "REGION_VOXELS", 1),
-        mock.patch.object(planner, "MOST_REGIONS", most),
+        mock.patch.object(cutting, "REGION_VOXELS", 1),
+        mock.patch.object(cutting, "MOST_REGIONS", most),
     ):
         made = plan(root, layer("a", (300, 300, 300)), layer("b"), layer("c", times=(0, 500), data_format="zarr3"))
     assert len(list(made.jobs())) <= at_most

@@ -22,7 +22,7 @@ SPEC = DatasetSpec((LayerSpec("a", size=(140, 40, 40)), LayerSpec("b", size=(10,
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     return start(make_dataset(SPEC, tmp_path / "dataset"), coarsest_mag="4")
 
 

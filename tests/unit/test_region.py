@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from kernel_twins import assert_same
 from runs import Voxels, downsample, fixed_scheme, tree, volume_dataset, voxels
 
-from wkflow import planner, region
+from wkflow import cutting, region
 from wkflow.arrays.layout import Extra
 from wkflow.arrays.reader import ArrayInfo
 from wkflow.geometry import Box, Vec3
 from wkflow.kernels import Kernel
 from wkflow.kernels.reference import downsample as downsample_twin
-from wkflow.plan import ExtraAxis, Job, Region
+from wkflow.layer_plan import ExtraAxis, Job, Region
 from wkflow.region import Source, downsample_tile, mirror_indices
 
 
@@ -242,7 +242,7 @@ def test_each_index_of_an_extra_axis_is_downsampled_by_itself(region_voxels: int
         size=(40, 9, 6), pattern="few", additional_axes=(("t", 2, 5),), storage=Storage("zarr3", axes="ctxyz")
     )
     dataset = make_dataset(DatasetSpec((spec,)), tmp_path / "dataset")
-    with mock.patch.object(planner, "REGION_VOXELS", region_voxels):
+    with mock.patch.object(cutting, "REGION_VOXELS", region_voxels):
         run = downsample(dataset, coarsest_mag="2")
     assert len(list(run.plan.jobs())) == (1 if region_voxels > 1 else 3)
     source = np.asarray(zarr.open_array(dataset / "color" / "1")[0, :, :40, :9, :6])

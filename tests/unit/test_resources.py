@@ -12,7 +12,7 @@ from planning import info, layer, plan
 
 from wkflow import resources
 from wkflow.geometry import Vec3
-from wkflow.plan import Job
+from wkflow.layer_plan import Job
 from wkflow.resources import (
     Asked,
     Machine,

@@ -14,7 +14,8 @@ from runs import compute, find, publish_all, start, tree
 from wkflow.cli.downsample import discard_unfinished
 from wkflow.config import Config
 from wkflow.errors import ConflictError
-from wkflow.plan import Replaced, fingerprint
+from wkflow.layer_plan import Replaced
+from wkflow.plan import fingerprint
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_all_files_of_the_source_count_but_no_others(dataset: Path) -> None:
 
 
 def test_a_job_that_reads_what_the_run_made_has_none(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wkflow.planner.REGION_VOXELS", 3 * 2**15)
+    monkeypatch.setattr("wkflow.cutting.REGION_VOXELS", 3 * 2**15)
     first, *_, last = start(dataset).plan.jobs()
     assert snapshot(first)
     assert snapshot(last) is None

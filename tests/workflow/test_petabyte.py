@@ -12,7 +12,8 @@ import pytest
 from datasets.bare import Bare, make_bare
 
 from wkflow.config import Config
-from wkflow.plan import LayerPlan, Plan
+from wkflow.layer_plan import LayerPlan
+from wkflow.plan import Plan
 from wkflow.run import current_run
 from workflow.commands import program, wkflow
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from html import escape
 
 from wkflow.geometry import Mag
-from wkflow.plan import LayerPlan, Plan
+from wkflow.layer_plan import LayerPlan
+from wkflow.plan import Plan
 
 _WIDTH, _HEIGHT = 132, 62  # of a box
 _GAP, _ROW, _TITLE, _MARGIN = 58, 116, 26, 16

@@ -16,7 +16,7 @@ from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import ArrayError, WkflowError
 from wkflow.existing import ExistingMag, ExistingMags
 from wkflow.geometry import Mag
-from wkflow.plan import SourceMag
+from wkflow.layer_plan import SourceMag
 from wkflow.preview.planes import PLANES, Cells, Edges, Plane, Window, choose_window
 
 MOST_BYTES, MOST_RECEIVED = 128 * 2**20, 24 * 2**20

@@ -13,7 +13,8 @@ from wkflow.config import Config
 from wkflow.dataset.properties import Dataset
 from wkflow.files import read_json
 from wkflow.geometry import Box, Mag, Vec3
-from wkflow.plan import LayerPlan, Plan, SourceMag
+from wkflow.layer_plan import LayerPlan, SourceMag
+from wkflow.plan import Plan
 from wkflow.remote.credentials import mask
 from wkflow.report.measured import JobTime, busy_seconds, job_times
 from wkflow.rundir import RunDir

@@ -16,7 +16,8 @@ from typing import Any
 
 from wkflow.files import read_json, read_plain
 from wkflow.geometry import Mag
-from wkflow.plan import Job, Plan
+from wkflow.layer_plan import Job
+from wkflow.plan import Plan
 from wkflow.rundir import RunDir
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from wkflow.plan import SourceMag
+from wkflow.layer_plan import SourceMag
 from wkflow.remote.credentials import mask
 from wkflow.report.facts import Facts, LayerFacts, MagFacts
 

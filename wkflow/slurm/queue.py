@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from wkflow.errors import HeldError
 from wkflow.files import read_json, write_json
-from wkflow.plan import Job, Plan, Step
+from wkflow.layer_plan import Job, Step
+from wkflow.plan import Plan
 from wkflow.rundir import RunDir
 
 ENDING_SECONDS = 90.0

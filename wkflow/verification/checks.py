@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from wkflow.geometry import ORIGIN, Box, Mag, Vec3
 from wkflow.kernels import Kernel
-from wkflow.plan import ExtraAxis
+from wkflow.layer_plan import ExtraAxis
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from wkflow.compare import Cell, Difference, Pair, compare, differing
+from wkflow.cutting import REGION_VOXELS, region_cell
 from wkflow.geometry import Mag, Vec3
 from wkflow.kernels import Kernel, downsample, reference
-from wkflow.planner import REGION_VOXELS, region_cell
 from wkflow.region import Source, read_mirrored
 
 FLOAT64 = "64-bit medians went through float64, as webknossos does it, and lost bits"

@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 
 from wkflow.arrays.grid import FileGrid, file_grid
 from wkflow.arrays.metadata import METADATA_NAMES
+from wkflow.cutting import MOST_REGIONS, REGION_VOXELS, region_cell
 from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.errors import ArrayError, DatasetError
 from wkflow.existing import ExistingMag, ExistingMags
 from wkflow.factor import is_direct
 from wkflow.geometry import Mag
 from wkflow.kernels import Kernel
-from wkflow.plan import ExtraAxis
-from wkflow.planner import MOST_REGIONS, REGION_VOXELS, region_cell
+from wkflow.layer_plan import ExtraAxis
 from wkflow.verification.checks import Checks, LayerCheck, MagCheck, Part
 
 _PIECE_BYTES = 2**22  # voxels of one byte that a thread holds at once, a few times
