@@ -63,6 +63,7 @@ def make_plan(
     digest = fingerprint(layers)
     said = {name: scheme.notes for name, scheme in schemes.items()}
     said |= {layer.name: ("nothing to do, it has no voxels in the bounding box",) for layer in untouched}
+    said |= {layer.name: (*said[layer.name], *places.left(layer)) for layer in layers}
     notes = tuple(f"layer {name!r}: {note}" for name, of_layer in said.items() for note in of_layer)
     coarsest = {name: scheme.targets[-1] if scheme.steps else scheme.source for name, scheme in schemes.items()}
     how = (config.job_voxels, config.jobs_per_mag)

@@ -8,6 +8,8 @@ color/4-4-2     color/2-2-1.2     new, then in use
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -21,7 +23,7 @@ from wkflow.dataset.properties import Dataset, Layer, MagEntry
 from wkflow.dataset.uses import Uses
 from wkflow.errors import DatasetError
 from wkflow.geometry import Mag
-from wkflow.layer_plan import Replaced, TargetMag
+from wkflow.layer_plan import LayerPlan, Replaced, TargetMag
 from wkflow.n5_group import next_number
 from wkflow.plan import Plan
 
@@ -83,6 +85,17 @@ class Places:
                 hint="make all of it anew: --overwrite without --bbox; or ask for the same shapes and compression",
             )
         return str(path)
+
+    def left(self, plan: LayerPlan) -> Iterator[str]:
+        """Notes on mags that are replaced and will not be removed."""
+        layer = self.dataset.layer(plan.name)
+        entries = {entry.mag: entry for entry in layer.mags}
+        for target in plan.targets:
+            replaced, entry = target.replaces, entries.get(target.mag)
+            if replaced and entry and replaced.name is None and replaced.path == entry.path:
+                with suppress(DatasetError):  # it is broken, there is nothing to remove
+                    place = str(locate_mag(self.dataset, layer, entry).path)
+                    yield f"the old files of mag {target.mag} will stay, they lie elsewhere or something else uses them: {place!r}"
 
     def _known(self, layer: Layer, mag: Mag) -> TargetMag | None:
         plans = self.earlier.layers if self.earlier else ()

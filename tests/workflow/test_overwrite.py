@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -102,10 +103,17 @@ def test_of_a_mag_elsewhere_only_the_link_goes(outdated: Path, tmp_path: Path) -
     (outdated / "color" / "2").rename(elsewhere)
     (outdated / "color" / "2").symlink_to(elsewhere)
     there = tree(elsewhere)
-    assert wkflow("downsample", "--overwrite", "--layer-name", "color", outdated).returncode == 0
+    done = wkflow("downsample", "--overwrite", "--layer-name", "color", outdated)
+    assert done.returncode == 0
     assert tree(elsewhere) == there
+    assert not said(done)
     assert not (outdated / "color" / "2").is_symlink()
     assert voxels(outdated) == voxels(outdated.with_name("fresh"))
+
+
+def said(done: CompletedProcess[str]) -> list[str]:
+    """The notes on old mags that are not removed."""
+    return [line for line in done.stdout.splitlines() if "will stay" in line]
 
 
 def test_a_folder_that_two_mags_share_stays(outdated: Path) -> None:
@@ -114,13 +122,19 @@ def test_a_folder_that_two_mags_share_stays(outdated: Path) -> None:
     content = json.loads(path.read_text())
     content["dataLayers"][1]["mags"][1]["path"] = content["dataLayers"][0]["mags"][1]["path"]
     path.write_text(json.dumps(content))
-    assert wkflow("downsample", "--overwrite", "--layer-name", "color", outdated).returncode == 0
+    done = wkflow("downsample", "--overwrite", "--layer-name", "color", outdated)
+    assert done.returncode == 0
     assert (outdated / "color" / "2" / "zarr.json").is_file()
+    (note,) = said(done)
+    assert note.startswith("layer 'color': the old files of mag 2 will stay")
+    assert str(outdated / "color" / "2") in note
 
 
 def test_a_folder_that_is_no_array_stays(outdated: Path) -> None:
     (outdated / "color" / "2" / "zarr.json").rename(outdated / "color" / "2" / "precious.txt")
-    assert wkflow("downsample", "--overwrite", "--layer-name", "color", outdated).returncode == 0
+    done = wkflow("downsample", "--overwrite", "--layer-name", "color", outdated)
+    assert done.returncode == 0
+    assert len(said(done)) == 1
     assert (outdated / "color" / "2" / "precious.txt").is_file()
 
 
