@@ -22,7 +22,7 @@ from wkflow.commit import check_free, is_listed
 from wkflow.config import Config, absolute_path
 from wkflow.dataset.location import is_gone
 from wkflow.dataset.properties import Dataset
-from wkflow.errors import ConflictError, DatasetError, WkflowError, disk_hint
+from wkflow.errors import ArrayError, ConflictError, DatasetError, WkflowError, disk_hint
 from wkflow.failpoint import step
 from wkflow.files import read_json, replace_file
 from wkflow.lock import check_not_held
@@ -77,6 +77,19 @@ def current_run(config: Config, environ: Mapping[str, str] = os.environ, *, to_l
     gone = () if opened.on_server or config.wanted.overwrite else tuple(_gone(opened.dataset, config))
     notes = (*run.notes, *(f"warning: {mag} is listed, but its directory is gone" for mag in gone))
     return replace(run, notes=notes, state=state, voxel_size=opened.dataset.voxel_size.factor, gone=gone)
+
+
+def refused_layers(config: Config) -> tuple[tuple[str, ...], dict[str, DatasetError | ArrayError]]:
+    """The names of the layers that a plan can be made for, and why there is none for each of the others."""
+    opened = open_target(config)
+    possible, refused = [], {}
+    for layer in opened.dataset.chosen(config.layer_names):
+        try:
+            _plan(opened, config.model_copy(update={"layer_names": (layer.name,)}), os.environ, None)
+            possible.append(layer.name)
+        except (DatasetError, ArrayError) as error:
+            refused[layer.name] = error
+    return tuple(possible), refused
 
 
 def _gone(dataset: Dataset, config: Config) -> Iterator[str]:

@@ -14,6 +14,7 @@ from wkflow.cli import dry_run, launch, options
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.cli.parameters import Layers, Target
+from wkflow.cli.refused import asked_run
 from wkflow.config import Config, Interpolation, absolute_path, local_target
 from wkflow.errors import UsageError
 from wkflow.levels import Level
@@ -21,7 +22,6 @@ from wkflow.lock import hold
 from wkflow.output_file import output_file
 from wkflow.remote.url import is_remote
 from wkflow.report.places import check_report_places
-from wkflow.run import current_run
 from wkflow.scheme import SamplingMode
 from wkflow.strategy import KUBERNETES, Execution, Strategy, execution
 from wkflow.target import open_target
@@ -114,13 +114,15 @@ def downsample(  # noqa: PLR0913 the options of the command
     if restart and discard_unfinished(config, yes=yes, dry_run=dry_run_, quiet=quiet) and dry_run_:
         typer.echo("then the run starts anew; nothing was touched")
         return
-    run = current_run(config, to_look=dry_run_)
-    if dry_run_:
-        dry_run.show(run, config, how)
-        return
-    how.check(run)
     _ = token  # it is in the environment: see wkflow.cli.secret
-    launch.run_pipeline(run, config, how, launch.Output(quiet=quiet, verbose=verbose), context.obj or [])
+    wanted = asked_run(config, keep_going=keep_going, to_look=dry_run_)
+    with wanted.told():
+        if dry_run_:
+            dry_run.show(wanted.run, wanted.config, how)
+        else:
+            how.check(wanted.run)
+            output = launch.Output(quiet=quiet, verbose=verbose)
+            launch.run_pipeline(wanted.run, wanted.config, how, output, context.obj or [])
 
 
 def _check_runs(extra: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ import typer
 from wkflow.cli import dag, dry_run
 from wkflow.cli.downsample import asked, downsample
 from wkflow.cli.parameters import check_nothing_behind
+from wkflow.cli.refused import asked_run
 from wkflow.files import replace_file
 from wkflow.output_file import output_file
-from wkflow.run import current_run
 
 _FOR_RUNS = ("dry_run_", "receipt", "report", "provenance", "restart", "yes", "quiet", "verbose", "token")
 """Options of `downsample` that say nothing about what is done."""
@@ -38,10 +38,11 @@ def plan(context: typer.Context, as_json: AsJson = False, drawing: Drawing = Non
     check_nothing_behind(context)
     place = output_file(drawing, "--dag", endings=(".svg",)) if drawing else None
     config, how = asked(options | dict.fromkeys(_FOR_RUNS))
-    run = current_run(config, to_look=True)
-    if place:
-        replace_file(place, dag.drawn(run.plan))
-    dry_run.show(run, config, how, as_json=as_json)
+    wanted = asked_run(config, keep_going=options["keep_going"], to_look=True)
+    with wanted.told():
+        if place:
+            replace_file(place, dag.drawn(wanted.run.plan))
+        dry_run.show(wanted.run, wanted.config, how, as_json=as_json)
 
 
 def _with_options_of_downsample() -> None:
