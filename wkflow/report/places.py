@@ -9,6 +9,7 @@ from wkflow.errors import UsageError
 from wkflow.files import read_json
 from wkflow.output_file import output_file
 from wkflow.remote.credentials import mask
+from wkflow.remote.url import parse_target
 
 PROVENANCE = "provenance.json"
 
@@ -54,11 +55,19 @@ def _check_replaceable(place: Path, config: Config) -> None:
         return
     found = read_json(place)
     told = found.get("dataset") if isinstance(found, dict) and "schema_version" in found else None
-    root = None if config.is_remote else config.target_path.resolve()
     if told is None:
         problem = "a file is there that was not made by wkflow, and would be replaced"
-    elif root and place.parent != root and told != mask(str(root)):
+    elif _is_of_another(str(told), place, config):
         problem = f"it tells of another dataset, {told}, and would be replaced"
     else:
         return
     raise UsageError(problem, where=place, hint="choose another folder for the report, or remove the file")
+
+
+def _is_of_another(told: str, place: Path, config: Config) -> bool:
+    """Whether the facts in ``place`` are of another dataset than the target. Names and links are not looked up on a server."""
+    if config.is_remote:
+        target = parse_target(config.target_url)
+        return told != str(target) if target.dataset_id else not told.startswith(f"{target.base}/")
+    root = config.target_path.resolve()
+    return place.parent != root and told != mask(str(root))
