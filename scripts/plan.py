@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import program
+
 import argparse
 import json
-
-import program
 
 from wkflow.config import Config
 from wkflow.run import begin, current_run

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import sys
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 # A program may die anywhere and is done again: signals end it at once and without a word, also while it imports.
 for _number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(_number, lambda number, _: os._exit(128 + number))
+
+import gc  # noqa: E402
+import sys  # noqa: E402
+import traceback  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from contextlib import suppress  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 _CLONE = Path(__file__).resolve().parent.parent
 if (_CLONE / "wkflow").is_dir():  # not installed

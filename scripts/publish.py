@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import program
+
 import argparse
 from pathlib import Path
-
-import program
 
 from wkflow.levels import Level
 from wkflow.publish import publish

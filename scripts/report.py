@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import program
+
 import argparse
 import json
 from pathlib import Path
-
-import program
 
 from wkflow.config import Config
 from wkflow.report.write import write_reports

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import program
+
 import argparse
 from pathlib import Path
-
-import program
 
 from wkflow.rundir import RunDir
 from wkflow.verification.job import do_job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sys
 import termios
@@ -82,6 +83,14 @@ def wait_for_place(run: Started, dataset: Path, number: int, rng: random.Random)
     seconds = 1.5 if number == 0 else 0.5
     time.sleep(rng.uniform(0, seconds))
     assert not run.has_ended, run.output()
+
+
+def hears(program: psutil.Process) -> bool:
+    """Whether the program has something of its own to do at signals: at SIGTERM, about which Python does nothing."""
+    with suppress(OSError):
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{program.pid}/status").read_text())
+        return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return True  # it has ended
 
 
 @contextmanager
@@ -178,6 +187,7 @@ def test_ctrl_c_of_plain_snakemake_in_a_terminal(laboratory: Laboratory, place: 
     terminal = Terminal()
     run = terminal.start(lambda *parts: Started(*parts, cwd=ROOT, environment=SHARDS_OF_A_CHUNK), *command)
     wait_for_place(run, victim.dataset, place, random.Random(place))
+    wait_until(lambda: all(map(hears, run.programs())))  # before, it is Python itself that starts
     with suspended(run.programs()):  # or the run may end before it is interrupted
         terminal.type(CTRL_C)
         time.sleep(0.5)
