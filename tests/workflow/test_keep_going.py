@@ -53,16 +53,23 @@ def test_the_other_layers_are_done_and_the_one_follows_when_it_is_repaired(half:
     assert receipt.is_file()
 
 
-def test_layers_that_fail_later_are_told_too(half: Path) -> None:
-    for chunk in (half / "c" / "1" / "c").rglob("*"):
-        if chunk.is_file():
-            chunk.write_bytes(chunk.read_bytes()[:9])
-    failed = wkflow("downsample", "--keep-going", half)
+@pytest.mark.parametrize("options", [(), ("--mags", "2,4"), ("--overwrite",)], ids=str)
+def test_layers_that_fail_later_are_told_too_and_gone_on_with(half: Path, options: tuple[str, ...]) -> None:
+    chunks = {path: path.read_bytes() for path in (half / "c" / "1" / "c").rglob("*") if path.is_file()}
+    for path, content in chunks.items():
+        path.write_bytes(content[:9])
+    failed = wkflow("downsample", "--keep-going", *options, half)
     assert failed.returncode == 1
     assert failed.stderr.count("Error: ") == 1
     assert str(metadata(half)) in failed.stderr
     assert "layer 'c', mag 1" in failed.stderr
     assert [mags(half, name) for name in "abc"] == [ALL, [[1, 1, 1]], [[1, 1, 1]]]
+    for path, content in chunks.items():
+        path.write_bytes(content)
+    again = wkflow("downsample", "--keep-going", *options, half)
+    assert again.returncode == 1
+    assert again.stderr.startswith("Error: there is no zarr3 array\n")
+    assert [mags(half, name) for name in "abc"] == [ALL, [[1, 1, 1]], ALL]
 
 
 def test_a_plan_shows_the_others(half: Path) -> None:

@@ -14,7 +14,7 @@ from wkflow.cli import dry_run, launch, options
 from wkflow.cli.discard import discard
 from wkflow.cli.job_resources import parse_job_resources
 from wkflow.cli.parameters import Layers, Target
-from wkflow.cli.refused import asked_run
+from wkflow.cli.refused import possible_run
 from wkflow.config import Config, Interpolation, absolute_path, local_target
 from wkflow.errors import UsageError
 from wkflow.levels import Level
@@ -115,14 +115,14 @@ def downsample(  # noqa: PLR0913 the options of the command
         typer.echo("then the run starts anew; nothing was touched")
         return
     _ = token  # it is in the environment: see wkflow.cli.secret
-    wanted = asked_run(config, keep_going=keep_going, to_look=dry_run_)
-    with wanted.told():
+    possible = possible_run(config, keep_going=keep_going, to_look=dry_run_)
+    with possible.told():
         if dry_run_:
-            dry_run.show(wanted.run, wanted.config, how)
+            dry_run.show(possible.run, possible.config, how)
         else:
-            how.check(wanted.run)
+            how.check(possible.run)
             output = launch.Output(quiet=quiet, verbose=verbose)
-            launch.run_pipeline(wanted.run, wanted.config, how, output, context.obj or [])
+            launch.run_pipeline(possible.run, possible.config, how, output, context.obj or [])
 
 
 def _check_runs(extra: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import typer
 from wkflow.cli import dag, dry_run
 from wkflow.cli.downsample import asked, downsample
 from wkflow.cli.parameters import check_nothing_behind
-from wkflow.cli.refused import asked_run
+from wkflow.cli.refused import possible_run
 from wkflow.files import replace_file
 from wkflow.output_file import output_file
 
@@ -38,11 +38,11 @@ def plan(context: typer.Context, as_json: AsJson = False, drawing: Drawing = Non
     check_nothing_behind(context)
     place = output_file(drawing, "--dag", endings=(".svg",)) if drawing else None
     config, how = asked(options | dict.fromkeys(_FOR_RUNS))
-    wanted = asked_run(config, keep_going=options["keep_going"], to_look=True)
-    with wanted.told():
+    possible = possible_run(config, keep_going=options["keep_going"], to_look=True)
+    with possible.told():
         if place:
-            replace_file(place, dag.drawn(wanted.run.plan))
-        dry_run.show(wanted.run, wanted.config, how, as_json=as_json)
+            replace_file(place, dag.drawn(possible.run.plan))
+        dry_run.show(possible.run, possible.config, how, as_json=as_json)
 
 
 def _with_options_of_downsample() -> None:

@@ -12,7 +12,7 @@ from wkflow.run import Run, current_run, refused_layers
 
 
 @dataclass(frozen=True)
-class Asked:
+class Possible:
     """``run``: of the layers that a plan can be made for, which ``config`` names; ``refused``: why there is none for others."""
 
     run: Run
@@ -30,10 +30,10 @@ class Asked:
             raise PipelineError("\n\n".join(self.refused))
 
 
-def asked_run(config: Config, *, keep_going: bool, to_look: bool = False) -> Asked:
+def possible_run(config: Config, *, keep_going: bool, to_look: bool = False) -> Possible:
     """:func:`wkflow.run.current_run`; if that fails for some layers, of the others."""
     try:
-        return Asked(current_run(config, to_look=to_look), config)
+        return Possible(current_run(config, to_look=to_look), config)
     except (DatasetError, ArrayError) as error:
         if not keep_going or error.exit_code != DatasetError.exit_code:
             raise
@@ -45,4 +45,4 @@ def asked_run(config: Config, *, keep_going: bool, to_look: bool = False) -> Ask
     run = current_run(config, to_look=to_look)
     notes = (f"layer {name!r} is left out: {error.what}" for name, error in refused.items())
     run = replace(run, notes=(*run.notes, *notes))
-    return Asked(run, config, tuple(map(str, refused.values())))
+    return Possible(run, config, tuple(map(str, refused.values())))
